@@ -1,0 +1,121 @@
+"""`lorarec adapt`: one adapter for one domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lorarec.cli.output import print_json, print_table, say
+from lorarec.cli.shared import (
+    CONTEXT,
+    base_option,
+    data_option,
+    device_option,
+    domain_option,
+    json_option,
+    seed_option,
+)
+
+if TYPE_CHECKING:
+    from lorarec.config import Settings
+
+
+@click.command(context_settings=CONTEXT)
+@domain_option
+@click.option("--rank", type=int, metavar="R", help="Rank of every target.  [default: 8]")
+@base_option
+@click.option(
+    "--targets", metavar="LIST",
+    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank.",
+)  # fmt: skip
+@data_option
+@click.option("--epochs", type=int, help="Passes over the domain's train rows, at most.")
+@seed_option
+@device_option
+@json_option
+@click.pass_obj
+def adapt(
+    settings: Settings,
+    domain: str,
+    rank: int | None,
+    base: str | None,
+    targets: str | None,
+    paths: tuple[Path, ...],
+    epochs: int | None,
+    seed: int | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Train a LoRA adapter for one domain on a frozen base.
+
+    Without --targets: row LoRA on users and items, a transform of the items, an item bias of the
+    domain, and full vectors for ids that the base has never seen. The step size is chosen on
+    validation.
+
+    \b
+    Example:
+      lorarec adapt --domain books --rank 8
+      lorarec adapt --domain games --targets items:4,bias
+    """
+    from lorarec.cli.listening import listening
+    from lorarec.jobs.adapt import adapt as job
+    from lorarec.tracking.store import open_store
+
+    settings = settings.with_options(
+        {
+            "adapt.rank": rank,
+            "adapt.targets": targets,
+            "adapt.epochs": epochs,
+            "train.seed": seed,
+            "train.device": device,
+        }
+    )
+    with listening() as listener:
+        done = job(settings, domain, open_store(settings.tracking), base, paths, listener)
+    info, size = done.adapter.info, done.size
+    before, after = done.untrained, info.metrics
+    result = {
+        "run": done.run,
+        "domain": domain,
+        "targets": info.config.describe(),
+        "adapter_digest": info.digest,
+        "base_digest": info.base_digest,
+        "parameters": size.parameters,
+        "parameters_factors": size.factors,
+        "parameters_grown": size.grown,
+        "parameters_full": size.full,
+        "learning_rate": info.learning_rate,
+        "best_epoch": done.history.best_epoch,
+        "seconds": done.seconds,
+        "bytes_on_disk": done.stored,
+        "untrained": before,
+        "metrics": after,
+        "warnings": done.warnings,
+    }
+    if as_json:
+        print_json(result)
+        return
+    print_table(
+        ["adapter", "targets", "parameters", "of full", "kB on disk", "seconds"],
+        [
+            (
+                done.run,
+                info.config.describe(),
+                size.parameters,
+                f"{size.share_of_full:.1%}",
+                round(done.stored / 1000),
+                round(done.seconds, 1),
+            )
+        ],
+        whole=("adapter",),
+    )
+    print_table(
+        ["validation", "recall@20", "nDCG"],
+        [
+            (name, metrics.get("valid_recall_at_20"), metrics.get("valid_ndcg"))
+            for name, metrics in (("base, untrained adapter", before), ("adapted", after))
+        ],
+    )
+    say(f"Next: lorarec evaluate --domain {domain}")

@@ -1,0 +1,222 @@
+"""`lorarec data`: make, check and describe interaction logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lorarec.cli.output import print_json, print_table, say
+from lorarec.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lorarec.config import Settings
+    from lorarec.data.contract import CheckReport
+    from lorarec.data.describe import Description
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_WIDEST_MATRIX = 8
+_PAIRS_SHOWN = 15
+
+
+@click.group(context_settings=_HELP)
+def data() -> None:
+    """Make, check and describe interaction logs.
+
+    \b
+    Example:
+      lorarec data synth data
+      lorarec data check data
+    """
+
+
+@data.command(context_settings=_HELP)
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--domains", default="books,movies,music,games", show_default=True, metavar="NAMES",
+    help="Names with commas between, largest first.",
+)  # fmt: skip
+@click.option("--users", type=int, default=2000, show_default=True, metavar="N")
+@click.option("--items", type=int, default=1200, show_default=True, metavar="N")
+@click.option("--interactions", type=int, default=60_000, show_default=True, metavar="N")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
+@click.option("--force", is_flag=True, help="Replace a file that holds other logs.")
+def synth(
+    out: Path, domains: str, users: int, items: int, interactions: int, seed: int, force: bool
+) -> None:
+    """Make logs of a seeded world of domains that share users and items.
+
+    OUT is a file ending in .parquet, .csv, .tsv or .ndjson, or a directory that gets
+    interactions.parquet. The same options give the same logs.
+
+    \b
+    Example:
+      lorarec data synth data --domains books,movies,music,games --seed 0
+    """
+    from lorarec.data.logs import target_file, write_logs
+    from lorarec.data.synthetic import make_logs
+
+    names = [name.strip() for name in domains.split(",")]
+    frame = make_logs(names, users, items, interactions, seed)
+    path = target_file(out)
+    if path.exists() and not force and not _holds(path, frame):
+        raise ConfigError(
+            f"{path} exists and holds something else. Expected a new file or the same logs; "
+            f"choose another OUT, or add --force to replace it."
+        )
+    write_logs(frame, path)
+    if frame.height < interactions:
+        say(f"The catalogues hold only {frame.height:,} of {interactions:,} interactions.")
+    size = path.stat().st_size / 1000
+    click.echo(
+        f"Wrote {frame.height:,} interactions of {len(names)} domains to {path} "
+        f"({size:,.0f} kB, seed {seed})."
+    )
+    say(f"Next: lorarec pretrain --data {out}")
+
+
+@data.command(context_settings=_HELP)
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@click.pass_obj
+def check(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check logs against the column contract; print counts per domain.
+
+    user_id, item_id and domain must be there; timestamp, rating, weight and split may be. Other
+    names are given under [data.columns] in lorarec.toml. Exit code 2, the reason, the count and
+    five rows when the contract does not hold.
+
+    \b
+    Example:
+      lorarec data check data/interactions.parquet
+    """
+    from lorarec.data.contract import ContractError, check_frame
+    from lorarec.data.describe import describe as describe_frame
+    from lorarec.data.logs import load_logs
+
+    try:
+        frame = load_logs(paths, settings.data.columns)
+    except ContractError as error:
+        _print_violations(error.report, as_json)
+        raise _summary(error.report) from error
+    report, description = check_frame(frame), describe_frame(frame)
+    if as_json:
+        print_json({**_report(report), **description.to_dict()})
+        return
+    _print_counts(description)
+    click.echo(f"The contract holds in {report.rows:,} rows.")
+    if report.repeated_pairs:
+        click.echo(f"{report.repeated_pairs:,} rows repeat a (user, item, domain); that is legal.")
+    for name, count in report.other_splits.items():
+        click.echo(f"{count:,} rows have the split {name!r}: kept out of training.")
+
+
+@data.command(context_settings=_HELP)
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@click.pass_obj
+def describe(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
+    """Describe logs: sizes, density and time of each domain, and what domains share.
+
+    \b
+    Example:
+      lorarec data describe data/interactions.parquet --json
+    """
+    from lorarec.data.describe import describe as describe_frame
+    from lorarec.data.logs import read_logs
+
+    logs = read_logs(paths, settings.data.columns, settings.data.min_rating)
+    if logs.dropped_low_rating:
+        say(
+            f"{logs.dropped_low_rating:,} rows are left out: their rating is below "
+            f"{settings.data.min_rating:g} ([data] min_rating)."
+        )
+    description = describe_frame(logs.frame)
+    if as_json:
+        print_json({**description.to_dict(), "dropped_low_rating": logs.dropped_low_rating})
+        return
+    _print_counts(description)
+    for title, overlap in (
+        ("Shared users", description.user_overlap),
+        ("Shared items", description.item_overlap),
+    ):
+        _print_overlap(title, description.names(), overlap)
+
+
+def _holds(path: Path, frame: Any) -> bool:
+    from lorarec.data.logs import load_logs, logs_digest
+
+    try:
+        return logs_digest(load_logs(path)) == logs_digest(frame)
+    except DataError:
+        return False
+
+
+def _summary(report: CheckReport) -> DataError:
+    rules = len(report.violations)
+    return DataError(
+        f"The column contract does not hold: {rules} rule{'s' if rules > 1 else ''} broken among "
+        f"{report.rows:,} rows. Correct the file, or name its columns under [data.columns] in "
+        f"lorarec.toml, and run `lorarec data check` again."
+    )
+
+
+def _print_violations(report: CheckReport, as_json: bool) -> None:
+    if as_json:
+        print_json(_report(report))
+        return
+    for violation in report.violations:
+        click.echo(violation.sentence())
+        if violation.sample:
+            columns = list(violation.sample[0])
+            rows = [[_shown(row[c]) for c in columns] for row in violation.sample]
+            print_table(columns, rows)
+
+
+def _shown(value: object) -> str:
+    """A raw value as it stands, so that a null and an empty text can be told apart."""
+    return "null" if value is None else repr(value) if value == "" else str(value)
+
+
+def _report(report: CheckReport) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"ok": report.ok, **asdict(report)}
+
+
+def _print_counts(description: Description) -> None:
+    summaries = [*description.domains]
+    if len(summaries) > 1:
+        summaries.append(description.total)
+    print_table(
+        ("domain", "users", "items", "rows", "repeated", "density", "first", "last"),
+        [
+            (s.domain, s.users, s.items, s.rows, s.repeated, f"{s.density:.4%}", _day(s.first),
+             _day(s.last))
+            for s in summaries
+        ],
+    )  # fmt: skip
+
+
+def _day(moment: str | None) -> str | None:
+    return moment[:10] if moment else None
+
+
+def _print_overlap(title: str, names: list[str], overlap: tuple[tuple[int, ...], ...]) -> None:
+    if len(names) < 2:
+        return
+    if len(names) <= _WIDEST_MATRIX:
+        rows = [(name, *counts) for name, counts in zip(names, overlap, strict=True)]
+        click.echo(title)
+        print_table(("domain", *names), rows)
+        return
+    shared = [(names[a], names[b], overlap[a][b]) for a in range(len(names)) for b in range(a)]
+    shared = sorted((pair for pair in shared if pair[2]), key=lambda pair: -pair[2])
+    click.echo(f"{title}: {len(shared):,} pairs of domains share some (--json has all)")
+    if shared:
+        print_table(("domain", "and", "shared"), shared[:_PAIRS_SHOWN])

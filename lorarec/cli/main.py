@@ -1,0 +1,167 @@
+"""The `lorarec` command: finds a command's module when it is used, and ends with a clear word.
+
+Nothing heavy is imported here, so that `lorarec --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from lorarec.cli.options import common_options, settings_options
+from lorarec.errors import LorarecError, did_you_mean
+
+COMMANDS = {
+    "data": "Make, check and describe interaction logs.",
+    "pretrain": "Train one base model on the logs of many domains.",
+    "adapt": "Train a LoRA adapter for one domain.",
+    "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
+    "recommend": "Rank a domain's items for a user.",
+    "score": "Score given pairs of users and items, in their order.",
+    "runs": "List recent runs, newest first.",
+    "ui": "Open the MLflow UI on the project's own store.",
+}
+"""Every command and its short help; each lives in the module lorarec.cli.<command>."""
+
+OK, REFUSED, UNEXPECTED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission was denied",
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end; it tidies up as on Ctrl-C."""
+
+
+class LazyGroup(click.Group):
+    """Commands whose modules are imported when they are used and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of a first day's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"lorarec.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return settings_options(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but an unknown command gets the nearest names."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"No command {name!r}.{did_you_mean(name, COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table and not from their modules."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"lorarec {version('lorarec')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=common_options(),
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Recommenders that adapt: one base model, a LoRA adapter for each domain."""
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point: run a command and exit with its code.
+
+    0 is well, 1 a gate that said no, 2 wrong usage or input, 3 an unexpected error, 130 Ctrl-C.
+
+    Args:
+        arguments: Without the program's name; None takes the process's own.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        result = cli.main(list(arguments), prog_name="lorarec", standalone_mode=False)
+        return result if isinstance(result, int) else OK
+    except click.Abort as abort:
+        terminated = isinstance(abort.__cause__, Terminated)
+        _say("Stopped. What was finished before stands; nothing is half-written.", "yellow")
+        return TERMINATED if terminated else INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except LorarecError as error:
+        if debug:
+            traceback.print_exc()
+        _say(f"Error: {error}", "red")
+        return error.exit_code
+    except BrokenPipeError:
+        _silence_stdout()
+        return OK
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _DISK:
+            _say(
+                f"Error: {error.filename or 'A file'} could not be used: {_DISK[error.errno]}. "
+                f"Expected a place that can be written to with room to spare. Free some space or "
+                f"choose another place, then run the command again.",
+                "red",
+            )
+            return REFUSED
+        hint = "" if debug else " Run again with --debug for the traceback."
+        _say(f"Unexpected error: {type(error).__name__}: {error}.{hint}", "red")
+        return UNEXPECTED
+
+
+def _say(text: str, colour: str) -> None:
+    click.secho(text, fg=colour, err=True)
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing: the reader has left, and the flush at exit would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,119 @@
+"""`lorarec pretrain`: one base over all domains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lorarec.cli.output import print_json, print_table, say
+from lorarec.cli.shared import (
+    CONTEXT,
+    device_option,
+    json_option,
+    seed_option,
+)
+
+if TYPE_CHECKING:
+    from lorarec.config import Settings
+
+
+@click.command(context_settings=CONTEXT)
+@click.option(
+    "--data", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
+    metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
+)  # fmt: skip
+@click.option("--model", type=click.Choice(["mf"]), help="Matrix factorization.  [default: mf]")
+@click.option("--dim", type=int, help="Length of a vector.  [default: 64]")
+@click.option(
+    "--exclude-domain", "exclude", multiple=True, metavar="D",
+    help="Keep a domain out of training, validation and vocabularies; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["column", "time", "leave-last-out", "random"]),
+    help="How train, valid and test are cut.  [default: time]",
+)  # fmt: skip
+@click.option("--epochs", type=int, help="Passes over the train rows, at most.")
+@seed_option
+@device_option
+@json_option
+@click.pass_obj
+def pretrain(
+    settings: Settings,
+    paths: tuple[Path, ...],
+    model: str | None,
+    dim: int | None,
+    exclude: tuple[str, ...],
+    split: str | None,
+    epochs: int | None,
+    seed: int | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Train one base model on the logs of many domains.
+
+    The base, its split and the digest of its data go into one MLflow run; later commands read
+    them from there.
+
+    \b
+    Example:
+      lorarec pretrain --data data/sample --epochs 10
+      lorarec pretrain --data logs.parquet --split column --exclude-domain games
+    """
+    from lorarec.cli.listening import listening
+    from lorarec.jobs.pretrain import pretrain as job
+    from lorarec.tracking.store import open_store
+
+    settings = settings.with_options(
+        {
+            "model.name": model,
+            "model.dim": dim,
+            "data.split": split,
+            "train.epochs": epochs,
+            "train.seed": seed,
+            "train.device": device,
+        }
+    )
+    with listening() as listener:
+        done = job(settings, paths, open_store(settings.tracking), exclude, listener)
+    info = done.base.info
+    result = {
+        "run": done.run,
+        "base_digest": info.digest,
+        "domains": info.domains,
+        "users": info.users,
+        "items": info.items,
+        "epochs": len(done.history.epochs) - 1,
+        "best_epoch": done.history.best_epoch,
+        "seconds": done.history.seconds,
+        "metrics": info.metrics,
+    }
+    if as_json:
+        print_json(result)
+        return
+    counts = info.split.counts
+    print_table(
+        ["part", "rows", "users", "items", "cold users", "cold items"],
+        [
+            (part, c.rows, c.users, c.items, c.cold_users, c.cold_items)
+            for part, c in counts.items()
+        ],
+        title=f"Split: {info.split.used}",
+    )
+    print_table(
+        ["base", "domains", "users", "items", "best epoch", "valid recall@20", "seconds"],
+        [
+            (
+                done.run,
+                len(info.domains),
+                info.users,
+                info.items,
+                f"{done.history.best_epoch} of {len(done.history.epochs) - 1}",
+                info.metrics.get("valid_recall_at_20"),
+                round(done.history.seconds, 1),
+            )
+        ],
+        whole=("base",),
+    )
+    say(f"Next: lorarec adapt --domain {info.domains[0]} --rank 8")

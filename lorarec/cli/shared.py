@@ -1,0 +1,32 @@
+"""Options that several commands share, so that they read and mean the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+domain_option = click.option("--domain", required=True, metavar="D", help="The domain's name.")
+base_option = click.option(
+    "--base", metavar="URI", help="A base.  [default: the newest finished one]"
+)
+adapter_option = click.option(
+    "--adapter",
+    metavar="URI",
+    help="An adapter, or none for the bare base.  [default: the domain's newest on the base]",
+)
+data_option = click.option(
+    "--data",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Other logs than the base's.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+seed_option = click.option("--seed", type=int, help="Of everything random.  [default: 0]")
+device_option = click.option(
+    "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]"
+)

@@ -1,0 +1,203 @@
+"""The sections of lorarec.toml: one frozen model each, every field with its unit and range."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from lorarec.errors import did_you_mean
+
+COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "split")
+"""The names of the column contract, as `[data.columns]` may rename them."""
+
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+def _listed(value: Any) -> Any:
+    """`"10,20"` and `10` as lists, the way environment variables and options write them."""
+    if isinstance(value, str):
+        return [_element(part.strip()) for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) else value
+
+
+def _element(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, no unknown keys, finite numbers, documented fields."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,
+    )
+
+
+class Data(Section):
+    """How interaction logs are read and cut into train, valid and test."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Contract name → the file's own name, such as `user_id = "customer"`."""
+
+    min_rating: float | None = None
+    """Rows with a rating below this are dropped; rows without a rating stay. None keeps all."""
+
+    rating_weight: bool = False
+    """Let `rating` weigh the rows when there is no `weight` column. Otherwise a row counts 1."""
+
+    split: Literal["column", "time", "leave-last-out", "random"] = "time"
+    """The `split` column, the global timeline, each user's last rows, or a seeded draw."""
+
+    valid_share: Share = 0.1
+    """Share of the rows kept for validation, between 0 and 1."""
+
+    test_share: Share = 0.1
+    """Share of the rows kept for the test, between 0 and 1."""
+
+    @field_validator("columns")
+    @classmethod
+    def _contract_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, own in value.items():
+            if name not in COLUMNS:
+                raise ValueError(
+                    f"names of the column contract on the left, such as user_id; "
+                    f"{name!r} is none.{did_you_mean(name, COLUMNS)}"
+                )
+            if not own:
+                raise ValueError(f"the file's own name for {name!r}, which is empty")
+        return value
+
+    @model_validator(mode="after")
+    def _something_left_to_train_on(self) -> Self:
+        if self.valid_share + self.test_share >= 1.0:
+            raise ValueError(
+                f"valid_share + test_share below 1, so that rows are left to train on; "
+                f"they add up to {self.valid_share + self.test_share:g}"
+            )
+        return self
+
+
+class Model(Section):
+    """The base model's shape."""
+
+    name: Literal["mf"] = "mf"
+    """`mf`: matrix factorization."""
+
+    dim: int = Field(default=64, ge=1, le=4096)
+    """Length of a user's and an item's vector, 1 to 4096."""
+
+    similarity: Literal["cosine", "dot"] = "cosine"
+    """How a user's and an item's vector are compared."""
+
+    temperature: Positive = 0.15
+    """τ above 0: cosine scores are divided by it. Smaller is sharper."""
+
+
+class Train(Section):
+    """How a base is trained."""
+
+    epochs: int = Field(default=100, ge=1)
+    """Passes over the training rows, at most; early stopping may end sooner."""
+
+    batch_size: int = Field(default=4096, ge=1)
+    """Training rows a step."""
+
+    negatives: int = Field(default=256, ge=1)
+    """Sampled items of the row's own domain that a step contrasts its rows with."""
+
+    learning_rate: Positive = 0.01
+    """Step size of Adam, above 0."""
+
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    """Pull of touched rows toward zero, 0 or more."""
+
+    patience: int = Field(default=5, ge=1)
+    """Validations without a better recall before training stops."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Fixes initial values, order of rows, negatives and random splits."""
+
+    device: Device = "auto"
+    """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1` or `mps`."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; None leaves it to torch."""
+
+
+class Adapt(Section):
+    """How an adapter is trained on one domain; seed, device and threads come from `train`."""
+
+    rank: int = Field(default=8, ge=1, le=4096)
+    """r, from 1 to the base's dimension."""
+
+    alpha: Positive = 1.0
+    """Scale of the low-rank delta before 1/√r, above 0."""
+
+    targets: str | None = None
+    """What adapts, such as `users:4,items:8,bias`; None is rows, transform, bias, grown rows."""
+
+    epochs: int = Field(default=50, ge=1)
+    """Passes over the domain's training rows, at most."""
+
+    batch_size: int = Field(default=2048, ge=1)
+    """Training rows a step."""
+
+    negatives: int = Field(default=256, ge=1)
+    """Sampled items of the domain that a step contrasts its rows with."""
+
+    learning_rate: Positive = 0.01
+    """Step size, above 0."""
+
+    learning_rate_grid: Annotated[tuple[Positive, ...], BeforeValidator(_listed)] = (1.0,)
+    """Multiples of `learning_rate` that are tried; validation chooses. Full fine-tuning too."""
+
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    """Pull of touched rows back to the base, 0 or more."""
+
+    patience: int = Field(default=5, ge=1)
+    """Validations without a better recall before training stops."""
+
+
+class Evaluate(Section):
+    """What is measured."""
+
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = (10, 20, 50)
+    """Cut-offs of the ranked list, each 1 or more."""
+
+    arms: Annotated[
+        tuple[Literal["popularity", "base", "lora", "full"], ...], BeforeValidator(_listed)
+    ] = ("popularity", "base", "lora", "full")
+    """What is compared: the domain's popularity, frozen base, adapter, full fine-tuning."""
+
+    bootstrap: int = Field(default=1000, ge=1)
+    """Resamples of the users behind an interval."""
+
+    confidence: Share = 0.95
+    """Level of the intervals, between 0 and 1."""
+
+    @field_validator("k", "arms")
+    @classmethod
+    def _some_and_distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("at least one value, none of them twice")
+        return value
+
+
+class Tracking(Section):
+    """Where runs are recorded; `MLFLOW_TRACKING_URI` and `MLFLOW_EXPERIMENT_NAME` go first."""
+
+    uri: str | None = None
+    """MLflow store; None is `sqlite:///mlruns/mlflow.db` in the working directory."""
+
+    experiment: str = Field(default="lorarec", min_length=1, max_length=500)
+    """Experiment that holds the project's runs."""

@@ -1,0 +1,79 @@
+"""Where the logs of a base come from: recorded with it, so that later commands read the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from lorarec.data.logs import logs_digest, read_logs
+from lorarec.data.splits import SplitRecord, apply_split
+from lorarec.errors import DataError
+
+
+class DataSource(BaseModel):
+    """Files, how they were read, and the digest of what was in them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paths: list[str]
+    """Absolute paths, as given."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Contract name → the files' own name."""
+    min_rating: float | None = None
+    """Rows rated below this were dropped."""
+    rating_weight: bool = False
+    """Whether ratings weigh the rows."""
+    digest: str = ""
+    """SHA-256 of the rows in their order, before the split."""
+    rows: int = 0
+    """Rows read."""
+    dropped: int = 0
+    """Rows left out because of their rating."""
+
+    def read(self) -> tuple[pl.DataFrame, DataSource]:
+        """The logs as they are now, and this source with their digest and number of rows."""
+        logs = read_logs(
+            [Path(p) for p in self.paths], self.columns, self.min_rating, self.rating_weight
+        )
+        found = {
+            "digest": logs_digest(logs.frame),
+            "rows": logs.frame.height,
+            "dropped": logs.dropped_low_rating,
+        }
+        return logs.frame, self.model_copy(update=found)
+
+    def read_again(
+        self, split: SplitRecord, instead: Sequence[Path] = ()
+    ) -> tuple[pl.DataFrame, DataSource]:
+        """The same logs, split as recorded.
+
+        Args:
+            split: The recorded split; its boundaries are used as they are.
+            instead: Other paths to read, by choice; then the digest may differ.
+
+        Returns:
+            Split logs, and the source they are of.
+
+        Raises:
+            DataError: The logs have changed since they were recorded, or cannot be read.
+        """
+        if instead:
+            frame, source = self.model_copy(update={"paths": absolute(instead)}).read()
+            return apply_split(frame, split), source
+        frame, source = self.read()
+        if source.digest != self.digest:
+            raise DataError(
+                f"The logs {', '.join(self.paths)} have changed since the base was trained: "
+                f"digest {source.digest[:12]} ({source.rows:,} rows), expected "
+                f"{self.digest[:12]} ({self.rows:,} rows). Bring the old files back, pretrain "
+                f"again, or say that the new ones are meant: --data {self.paths[0]}"
+            )
+        return apply_split(frame, split), source
+
+
+def absolute(paths: Sequence[Path]) -> list[str]:
+    """Absolute paths as strings, so that a record holds in any working directory."""
+    return [str(Path(p).expanduser().resolve()) for p in paths]

@@ -1,0 +1,271 @@
+"""Train, valid and test: by global time, leave-last-out, a given column, or a seeded draw.
+
+A split is decided over all domains together and recorded, so that a base and every adapter on it
+share one cut-off: split first, exclude a domain afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from lorarec.data import timeline
+from lorarec.data.contract import other_splits
+from lorarec.data.draw import can_draw, draw_parts
+from lorarec.errors import DataError, did_you_mean
+
+How = Literal["column", "time", "leave-last-out", "random"]
+PARTS = ("train", "valid", "test")
+
+
+class PartCounts(BaseModel):
+    """What one part of a split holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    """Interactions."""
+    users: int
+    """Distinct users."""
+    items: int
+    """Distinct items."""
+    cold_users: int
+    """Users without a train row in any domain."""
+    cold_items: int
+    """Items without a train row in any domain."""
+
+
+class SplitRecord(BaseModel):
+    """All that is needed to split the same logs again, and what came out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    how: How
+    """What was asked for."""
+    used: How
+    """What was done; differs when `time` was asked for and no row has a timestamp."""
+    seed: int
+    """Seed of every draw."""
+    valid_share: float = Field(ge=0, lt=1)
+    """Share of rows asked for as validation."""
+    test_share: float = Field(ge=0, lt=1)
+    """Share of rows asked for as test."""
+    t_valid: int | None = None
+    """First second of validation: train < t_valid <= valid < t_test <= test."""
+    t_test: int | None = None
+    """First second of test."""
+    valid_cut_from_train: bool = False
+    """The column had no `valid`, so a seeded share of train rows became it."""
+    counts: dict[str, PartCounts] = Field(default_factory=dict)
+    """By part, train, valid and test first."""
+    notes: list[str] = Field(default_factory=list)
+    """Sentences for the screen."""
+
+
+def split_logs(
+    frame: pl.DataFrame,
+    how: How = "time",
+    *,
+    valid_share: float = 0.1,
+    test_share: float = 0.1,
+    seed: int = 0,
+) -> tuple[pl.DataFrame, SplitRecord]:
+    """Put every row of the logs in a part.
+
+    Args:
+        frame: Canonical logs of all domains.
+        how: `time` cuts the global timeline at the two quantiles of the rows' timestamps, ties on
+            one side; without any timestamp it becomes `random`, and a note says so.
+            `leave-last-out` takes a user's last row in a domain for test and the one before for
+            validation. `column` keeps the column `split`. `random` draws distinct (user, item,
+            domain) so that no pair lies in two parts, and leaves every user a train row.
+        valid_share: Share of rows for validation; of train rows, when `column` has no `valid`.
+        test_share: Share of rows for test.
+        seed: Of every draw. A draw depends on the rows and not on their order.
+
+    Returns:
+        The logs in the same order with `split` never null, and the record of the split.
+
+    Raises:
+        DataError: A part would be empty, rows lack a split or a timestamp, or no train is left.
+    """
+    if how not in get_args(How):
+        raise DataError(f"There is no split {how!r}.{did_you_mean(how, get_args(How))}")
+    if valid_share < 0 or test_share < 0 or valid_share + test_share >= 1:
+        raise DataError(
+            f"The shares of valid ({valid_share:g}) and test ({test_share:g}) must be 0 or above "
+            f"and leave something to train on. Expected a sum below 1, such as 0.1 and 0.1."
+        )
+    if frame.height == 0:
+        raise DataError("There are no rows to split. Expected at least one interaction.")
+    notes: list[str] = []
+    used = how
+    if how == "time" and frame["timestamp"].null_count() == frame.height:
+        used = "random"
+        notes.append("No row has a timestamp: the split is a seeded random one, not by time.")
+    plan = SplitRecord(
+        how=how, used=used, seed=seed, valid_share=valid_share, test_share=test_share
+    )
+    if used == "time":
+        t_valid, t_test = timeline.boundaries(frame["timestamp"], valid_share, test_share)
+        plan = plan.model_copy(update={"t_valid": t_valid, "t_test": t_test})
+    if used == "column":
+        plan = plan.model_copy(update={"valid_cut_from_train": _must_cut_valid(frame, valid_share)})
+    split = apply_split(frame, plan)
+    update = {"counts": count_parts(split), "notes": notes + _notes(frame, split, plan)}
+    return split, plan.model_copy(update=update)
+
+
+def apply_split(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
+    """Split logs as recorded: on the same logs, exactly the same parts.
+
+    A time split uses the recorded seconds, so it also fits rows that came later.
+
+    Args:
+        frame: Canonical logs, as they were before the split.
+        record: From `split_logs`.
+
+    Returns:
+        The logs in the same order, with `split` never null.
+
+    Raises:
+        DataError: The logs do not hold what the recorded split needs.
+    """
+    if record.used == "time":
+        return timeline.by_time(frame, record.t_valid, record.t_test)
+    if record.used == "leave-last-out":
+        return timeline.leave_last_out(frame)
+    if record.used == "random":
+        return _random(frame, record)
+    _check_column(frame)
+    return _cut_valid(frame, record) if record.valid_cut_from_train else frame
+
+
+def count_parts(frame: pl.DataFrame) -> dict[str, PartCounts]:
+    """Rows, users, items and cold ones of every part, train, valid and test first.
+
+    Args:
+        frame: Logs with `split` set.
+    """
+    train = frame.filter(pl.col("split") == "train").lazy()
+    known = {c: train.select(c, _known=pl.lit(True)).unique() for c in ("user_id", "item_id")}
+    flagged = (
+        frame.lazy()
+        .select("user_id", "item_id", "split")
+        .join(known["user_id"].rename({"_known": "_user"}), on="user_id", how="left")
+        .join(known["item_id"].rename({"_known": "_item"}), on="item_id", how="left")
+    )
+    counted = (
+        flagged.group_by("split")
+        .agg(
+            rows=pl.len(),
+            users=pl.col("user_id").n_unique(),
+            items=pl.col("item_id").n_unique(),
+            cold_users=pl.col("user_id").filter(pl.col("_user").is_null()).n_unique(),
+            cold_items=pl.col("item_id").filter(pl.col("_item").is_null()).n_unique(),
+        )
+        .collect()
+    )
+    by_name = {row.pop("split"): PartCounts(**row) for row in counted.to_dicts()}
+    order = [p for p in PARTS if p in by_name] + sorted(set(by_name) - set(PARTS))
+    return {name: by_name[name] for name in order}
+
+
+def _check_column(frame: pl.DataFrame) -> None:
+    null = frame["split"].null_count()
+    if null == frame.height:
+        raise DataError(
+            "The logs have no column `split`. Expected one with train, valid and test; name yours "
+            'under [data.columns] in lorarec.toml (split = "my_split"), or use --split time.'
+        )
+    if null:
+        raise DataError(
+            f"{null:,} of {frame.height:,} rows have no split. Expected a value in each row when "
+            f"--split column is used; fill the column or use --split time."
+        )
+    if not (frame["split"] == "train").any():
+        values = frame["split"].unique().sort().head(5).to_list()
+        raise DataError(
+            f"The column `split` has no row `train`; it holds {', '.join(map(repr, values))}. "
+            f"Expected train, and valid and test where there are any; rename the values or use "
+            f"--split time."
+        )
+
+
+def _must_cut_valid(frame: pl.DataFrame, valid_share: float) -> bool:
+    _check_column(frame)
+    if valid_share == 0 or (frame["split"] == "valid").any():
+        return False
+    return can_draw(frame.filter(pl.col("split") == "train"))
+
+
+def _cut_valid(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
+    train = frame["split"] == "train"
+    drawn = draw_parts(frame.filter(train), [record.valid_share], record.seed)
+    if drawn is None:
+        raise DataError("No train row can become validation: expected users with two or more.")
+    cut = np.zeros(frame.height, dtype=bool)
+    cut[train.to_numpy()] = drawn == 1
+    split = pl.when(pl.Series(cut)).then(pl.lit("valid")).otherwise(pl.col("split"))
+    return frame.with_columns(split=split)
+
+
+def _random(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
+    drawn = draw_parts(frame, [record.valid_share, record.test_share], record.seed)
+    if drawn is None:
+        raise DataError(
+            "The logs are too small for a random split: too few users have two or more different "
+            "items, so valid or test would be empty. Expected more interactions; or give a column "
+            "`split` and use --split column."
+        )
+    return frame.with_columns(split=pl.Series(PARTS, dtype=pl.String).gather(pl.Series(drawn)))
+
+
+def _notes(frame: pl.DataFrame, split: pl.DataFrame, record: SplitRecord) -> list[str]:
+    notes = []
+    if record.used != "column" and frame["split"].null_count() < frame.height:
+        notes.append("The logs have a column `split` that was not used; --split column uses it.")
+    if record.used == "leave-last-out":
+        notes.append(
+            "leave-last-out leaks across users: what others did after a held-out row is in train. "
+            "Use it for published protocols; --split time is the honest default."
+        )
+        if frame["timestamp"].null_count():
+            notes.append("Rows without a timestamp count as older than any, in row order.")
+    if record.used == "column":
+        notes += _column_notes(split, record)
+    present = set(split["split"].unique())
+    if record.used != "column" and (empty := [p for p in PARTS if p not in present]):
+        notes.append(f"No rows are in {' and '.join(empty)}.")
+    return notes + _domains_without_train(split)
+
+
+def _column_notes(split: pl.DataFrame, record: SplitRecord) -> list[str]:
+    notes = []
+    present = set(split["split"].unique())
+    if record.valid_cut_from_train:
+        notes.append(
+            f"The column `split` has no `valid`: {record.valid_share:.0%} of the train pairs were "
+            f"drawn for it with seed {record.seed}; every user keeps a train row."
+        )
+    elif "valid" not in present:
+        notes.append("The column `split` has no `valid` and none was cut from train.")
+    if "test" not in present:
+        notes.append("The column `split` has no `test`: nothing is held out for evaluation.")
+    others = other_splits(split)
+    if others:
+        listed = ", ".join(f"{name} ({count:,} rows)" for name, count in list(others.items())[:5])
+        notes.append(f"Kept out of training, to be evaluated by name: {listed}.")
+    return notes
+
+
+def _domains_without_train(split: pl.DataFrame) -> list[str]:
+    trained = split.filter(pl.col("split") == "train")["domain"].unique()
+    untrained = split.filter(~pl.col("domain").is_in(trained.implode()))["domain"].unique().sort()
+    if untrained.is_empty():
+        return []
+    some = ", ".join(untrained.head(5))
+    return [f"{len(untrained)} domains have no train row: {some}."]

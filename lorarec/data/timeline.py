@@ -1,0 +1,128 @@
+"""Splits that follow time: one global timeline, or every user's last rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from lorarec.errors import DataError
+
+_INSTEAD = "use --split random or --split leave-last-out"
+
+
+def boundaries(
+    timestamps: pl.Series, valid_share: float, test_share: float
+) -> tuple[int | None, int | None]:
+    """The two seconds that cut the global timeline nearest to the shares asked for.
+
+    A boundary is always a timestamp that occurs, so that ties lie on one side, and every part
+    with a share gets at least one row.
+
+    Args:
+        timestamps: Int64 seconds (n,), no nulls.
+        valid_share: Share of rows for validation; 0 for none.
+        test_share: Share of rows for test; 0 for none.
+
+    Returns:
+        (t_valid, t_test), None for a part without a share.
+
+    Raises:
+        DataError: Rows lack a timestamp, or too few distinct ones to fill the parts.
+    """
+    _check_complete(timestamps)
+    values, counts = np.unique(timestamps.to_numpy(), return_counts=True)
+    parts = 1 + (valid_share > 0) + (test_share > 0)
+    if len(values) < parts:
+        shown = ", ".join(_date(v) for v in values)
+        raise DataError(
+            f"The logs have {len(values)} distinct timestamps ({shown}), so a part of a split by "
+            f"time would be empty. Expected at least {parts}; {_INSTEAD}."
+        )
+    # before[j] is the share of rows strictly before values[j].
+    before = (np.cumsum(counts) - counts) / counts.sum()
+    end = len(values)
+    t_test = t_valid = None
+    if test_share > 0:
+        end = _nearest(before, 1 - test_share, low=parts - 1, high=end)
+        t_test = int(values[end])
+    if valid_share > 0:
+        t_valid = int(values[_nearest(before, 1 - test_share - valid_share, low=1, high=end)])
+    return t_valid, t_test
+
+
+def by_time(frame: pl.DataFrame, t_valid: int | None, t_test: int | None) -> pl.DataFrame:
+    """train < t_valid <= valid < t_test <= test, for every row of every domain.
+
+    Args:
+        frame: Canonical logs.
+        t_valid: First second of validation; None for no validation.
+        t_test: First second of test; None for no test.
+
+    Returns:
+        The logs with `split` set.
+
+    Raises:
+        DataError: Rows lack a timestamp.
+    """
+    _check_complete(frame["timestamp"])
+    time = pl.col("timestamp")
+    in_test = pl.lit(False) if t_test is None else time >= t_test
+    in_valid = pl.lit(False) if t_valid is None else time >= t_valid
+    part = pl.when(in_test).then(pl.lit("test")).when(in_valid).then(pl.lit("valid"))
+    return frame.with_columns(split=part.otherwise(pl.lit("train")))
+
+
+def leave_last_out(frame: pl.DataFrame) -> pl.DataFrame:
+    """A user's last row in a domain is test, the one before is valid.
+
+    Users with fewer than three rows in a domain stay in train there. Of rows in the same second
+    the later one in the table is the later one; a row without a timestamp is older than any.
+
+    Args:
+        frame: Canonical logs.
+
+    Returns:
+        The logs with `split` set.
+
+    Raises:
+        DataError: No user has three rows in a domain.
+    """
+    place = pl.struct(pl.col("timestamp").fill_null(-1), pl.int_range(pl.len()))
+    ranked = frame.select(
+        back=place.rank("ordinal", descending=True).over("user_id", "domain"),
+        rows=pl.len().over("user_id", "domain"),
+    )
+    back, rows = pl.col("back"), pl.col("rows")
+    part = (
+        pl.when((rows >= 3) & (back == 1))
+        .then(pl.lit("test"))
+        .when((rows >= 3) & (back == 2))
+        .then(pl.lit("valid"))
+        .otherwise(pl.lit("train"))
+    )
+    split = ranked.select(part.alias("split"))["split"]
+    if (split == "train").all():
+        raise DataError(
+            "No user has three interactions in a domain, so leave-last-out would hold out nothing. "
+            "Expected longer histories; use --split time or --split random."
+        )
+    return frame.with_columns(split)
+
+
+def _nearest(before: np.ndarray, share: float, low: int, high: int) -> int:
+    """The index in [low, high) whose share of earlier rows is nearest to `share`; ties: first."""
+    return low + int(np.argmin(np.abs(before[low:high] - share)))
+
+
+def _check_complete(timestamps: pl.Series) -> None:
+    if missing := timestamps.null_count():
+        raise DataError(
+            f"{missing:,} of {len(timestamps):,} rows have no timestamp, so they have no place on "
+            f"the timeline. Expected one in every row for --split time; {_INSTEAD}."
+        )
+
+
+def _date(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(int(seconds), tz=UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,319 @@
+"""One arm evaluated, and arms compared: the same users, the same resamples, nothing dropped unsaid.
+
+Users without held-out items are left out and counted; users without recommendations count 0; users
+that training never saw are a segment of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lorarec.errors import DataError, NotFoundError, did_you_mean
+from lorarec.evaluation.metrics import (
+    METRICS,
+    HeldOut,
+    catalogue_coverage_at,
+    match,
+    metric_key,
+    user_coverage,
+)
+from lorarec.evaluation.significance import (
+    Interval,
+    bootstrap_means,
+    intervals_of,
+    two_sided_p_value,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+RECALL_DENOMINATOR = "held-out"
+"""What `recall_at_*` divides by: all held-out items. `recall_min_at_*` divides by min(k, |H|)."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Who and what was counted.
+
+    Attributes:
+        users: Evaluated users: those with held-out items.
+        without_held_out: Users left out because nothing of theirs was held out.
+        without_recommendations: Evaluated users that got no item; they count 0.
+        cold_users: Evaluated users that training never saw; None where this is not known.
+        held_out_items: Held-out items of the evaluated users.
+        outside_catalogue: Those that cannot be recommended, counted as misses; None without a
+            catalogue.
+    """
+
+    users: int
+    without_held_out: int
+    without_recommendations: int
+    cold_users: int | None
+    held_out_items: int
+    outside_catalogue: int | None
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What one arm scored.
+
+    Attributes:
+        name: The arm's name, such as `lora`.
+        users: int64 (u,): which of the m users were evaluated, ascending.
+        per_user: float64 (u,) by metric key, in the order of `users`.
+        intervals: Mean over users and bootstrap interval by metric key.
+        coverage: `catalogue_coverage_at_<k>` (with a catalogue) and `user_coverage`.
+        counts: Who and what was counted.
+        segments: `known_users` and `new_users`: intervals by metric key; empty without `cold`, and
+            a segment of nobody is absent.
+        cold: bool (u,) in the order of `users`, or None.
+        catalogue: Whether items came from the domain's catalogue or from all domains'.
+        recall_denominator: What recall divides by.
+        parameters: How many numbers the arm trained, or None.
+    """
+
+    name: str
+    users: Ints
+    per_user: dict[str, Floats]
+    intervals: dict[str, Interval]
+    coverage: dict[str, float]
+    counts: Counts
+    segments: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    cold: npt.NDArray[np.bool_] | None = None
+    catalogue: Literal["domain", "global"] = "domain"
+    recall_denominator: str = RECALL_DENOMINATOR
+    parameters: int | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Every mean and coverage as flat numbers, by names that a tracker accepts."""
+        return {key: interval.mean for key, interval in self.intervals.items()} | self.coverage
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values without the per-user arrays, ready for `json.dumps`."""
+        return {
+            "name": self.name,
+            "catalogue": self.catalogue,
+            "recall_denominator": self.recall_denominator,
+            "parameters": self.parameters,
+            "counts": asdict(self.counts),
+            "metrics": {key: asdict(interval) for key, interval in self.intervals.items()},
+            "coverage": dict(self.coverage),
+            "segments": {
+                name: {key: asdict(interval) for key, interval in segment.items()}
+                for name, segment in self.segments.items()
+            },
+        }
+
+    def per_user_frame(self, user_ids: Sequence[str] | npt.NDArray[Any]) -> pl.DataFrame:
+        """One row an evaluated user: `user_id`, `cold` (null where not known), one column a metric.
+
+        Args:
+            user_ids: (m,) ids of all users that were ranked for, evaluated or not.
+        """
+        import polars as pl
+
+        ids = np.asarray(user_ids, dtype=object)
+        if len(ids) <= self.users.max(initial=-1):
+            raise DataError(
+                f"There are {len(ids)} user ids. Expected one for each of the users ranked for, "
+                f"at least {self.users.max() + 1}."
+            )
+        cold = [None] * len(self.users) if self.cold is None else self.cold.tolist()
+        return pl.DataFrame(
+            {
+                "user_id": pl.Series([str(user) for user in ids[self.users]], dtype=pl.String),
+                "cold": pl.Series(cold, dtype=pl.Boolean),
+                **self.per_user,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm minus the baseline on one metric, paired by user.
+
+    Attributes:
+        interval: Mean difference and its bootstrap interval.
+        p_value: Two-sided, not corrected; correct over domains with `holm`.
+    """
+
+    interval: Interval
+    p_value: float
+
+
+def _intervals(per_user: Mapping[str, Floats], resamples: int, seed: int) -> dict[str, Interval]:
+    columns = np.stack(list(per_user.values()), axis=1)
+    found = intervals_of(columns, bootstrap_means(columns, resamples, seed))
+    return dict(zip(per_user, found, strict=True))
+
+
+def _segments(
+    per_user: Mapping[str, Floats],
+    cold: npt.NDArray[np.bool_] | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, Interval]]:
+    if cold is None:
+        return {}
+    parts = {"known_users": ~cold, "new_users": cold}
+    return {
+        name: _intervals({key: v[mask] for key, v in per_user.items()}, resamples, seed)
+        for name, mask in parts.items()
+        if mask.any()
+    }
+
+
+def _cold_mask(cold: npt.ArrayLike | None, users: int) -> npt.NDArray[np.bool_] | None:
+    if cold is None:
+        return None
+    mask = np.asarray(cold, dtype=np.bool_)
+    if mask.shape != (users,):
+        raise DataError(f"cold has shape {mask.shape}. Expected ({users},), one flag a user.")
+    return mask
+
+
+def evaluate_ranking(
+    ranked: npt.ArrayLike,
+    held_out: HeldOut,
+    ks: Sequence[int] = (10, 20, 50),
+    *,
+    name: str = "",
+    catalogue: npt.ArrayLike | None = None,
+    catalogue_kind: Literal["domain", "global"] = "domain",
+    cold: npt.ArrayLike | None = None,
+    metrics: Sequence[str] = tuple(METRICS),
+    parameters: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> ArmResult:
+    """Evaluate one arm's full rankings.
+
+    Args:
+        ranked: int64 (m, K) item rows, best first, seen items already removed; -1 is nothing.
+            K is at least the largest of `ks`.
+        held_out: Of the same m users.
+        ks: Cuts.
+        name: The arm's name.
+        catalogue: int64 item rows that could be recommended, for coverage and certain misses.
+        catalogue_kind: Which catalogue that is; the two are different metrics.
+        cold: bool (m,): users that training never saw. None: no segments.
+        metrics: Names in `METRICS`.
+        parameters: How many numbers the arm trained.
+        resamples: Of the bootstrap over users.
+        seed: Of the bootstrap; one seed for all arms.
+
+    Raises:
+        DataError: No user has held-out items, or the arrays do not fit.
+        NotFoundError: A metric of another name.
+        ConfigError: A cut below 1 or above K.
+    """
+    ranked = np.asarray(ranked, dtype=np.int64)
+    for metric in metrics:
+        if metric not in METRICS:
+            raise NotFoundError(f"There is no metric {metric!r}.{did_you_mean(metric, METRICS)}")
+    if not ks or not metrics:
+        raise DataError("No cut or no metric was asked for. Expected at least one of each.")
+    mask = _cold_mask(cold, len(ranked))
+    hits = match(ranked, held_out)
+    users = np.flatnonzero(hits.sizes > 0)
+    if not users.size:
+        raise DataError(
+            f"None of {len(ranked)} users has held-out items. Expected at least one; choose a "
+            f"split that leaves rows to evaluate on."
+        )
+    per_user = {
+        metric_key(metric, k): METRICS[metric](hits, k)[users] for metric in metrics for k in ks
+    }
+    coverage = {"user_coverage": user_coverage(hits)}
+    outside = None
+    if catalogue is not None:
+        rows = np.unique(np.asarray(catalogue, dtype=np.int64))
+        outside = held_out.outside(rows)
+        for k in ks:
+            share = catalogue_coverage_at(ranked, len(rows), k)
+            coverage[metric_key("catalogue_coverage", k)] = share
+    cold_users = None if mask is None else mask[users]
+    return ArmResult(
+        name=name,
+        users=users,
+        per_user=per_user,
+        intervals=_intervals(per_user, resamples, seed),
+        coverage=coverage,
+        counts=Counts(
+            users=len(users),
+            without_held_out=len(ranked) - len(users),
+            without_recommendations=int((hits.recommended[users] == 0).sum()),
+            cold_users=None if cold_users is None else int(cold_users.sum()),
+            held_out_items=int(hits.sizes.sum()),
+            outside_catalogue=outside,
+        ),
+        segments=_segments(per_user, cold_users, resamples, seed),
+        cold=cold_users,
+        catalogue=catalogue_kind,
+        parameters=parameters,
+    )
+
+
+def compare(
+    results: Mapping[str, ArmResult],
+    baseline: str,
+    *,
+    metrics: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Difference]]:
+    """Each arm minus the baseline, paired by user.
+
+    Args:
+        results: By arm, all of the same users.
+        baseline: The arm that is subtracted.
+        metrics: Metric keys, such as `recall_at_20`. None: all of the baseline.
+        resamples: Of the paired bootstrap.
+        seed: Of the resamples.
+
+    Returns:
+        By arm (without the baseline), by metric key.
+
+    Raises:
+        NotFoundError: No such baseline or metric.
+        DataError: An arm was evaluated on other users.
+    """
+    if baseline not in results:
+        raise NotFoundError(f"There is no arm {baseline!r}.{did_you_mean(baseline, results)}")
+    base = results[baseline]
+    keys = list(base.per_user) if metrics is None else list(metrics)
+    return {
+        arm: _paired(result, base, keys, resamples, seed)
+        for arm, result in results.items()
+        if arm != baseline
+    }
+
+
+def _paired(
+    arm: ArmResult, base: ArmResult, keys: Sequence[str], resamples: int, seed: int
+) -> dict[str, Difference]:
+    if not np.array_equal(arm.users, base.users):
+        raise DataError(
+            f"Arm {arm.name!r} has {len(arm.users)} users, {base.name!r} {len(base.users)}, and "
+            f"they are not the same. Expected one evaluation for both; run it again."
+        )
+    for side in (arm, base):
+        for key in keys:
+            if key not in side.per_user:
+                close = did_you_mean(key, side.per_user)
+                raise NotFoundError(f"Arm {side.name!r} has no metric {key!r}.{close}")
+    columns = np.stack([arm.per_user[key] - base.per_user[key] for key in keys], axis=1)
+    means = bootstrap_means(columns, resamples, seed)
+    found = intervals_of(columns, means)
+    return {
+        key: Difference(interval, two_sided_p_value(means[:, column]))
+        for column, (key, interval) in enumerate(zip(keys, found, strict=True))
+    }

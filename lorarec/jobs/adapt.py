@@ -1,0 +1,204 @@
+"""Adapt a base to one domain with a LoRA adapter, or fully fine-tune its rows for comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lorarec.config import Settings
+from lorarec.data.source import DataSource
+from lorarec.jobs.choose import Chosen, choose_base
+from lorarec.jobs.domain import DomainData, domain_data
+from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.search import Trained, search
+from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
+from lorarec.lora.config import AdapterConfig, full_config, lora_config
+from lorarec.lora.size import AdapterSize, oversized
+from lorarec.models.artefact import Base, library_versions
+from lorarec.storage import sha256_bytes
+from lorarec.tracking.runs import Run, standard_tags
+from lorarec.tracking.store import Store
+from lorarec.training.device import resolve_device, set_threads
+from lorarec.training.loop import History
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What `adapt` leaves behind."""
+
+    adapter: Adapter
+    run: str
+    """`runs:/<id>`."""
+    history: History
+    untrained: dict[str, float]
+    """Validation metrics of the frozen base in the same place."""
+    size: AdapterSize
+    warnings: list[str]
+    seconds: float
+    """Of the whole search over step sizes."""
+    stored: int
+    """Bytes on disk."""
+
+
+def adapt(
+    settings: Settings,
+    domain: str,
+    store: Store,
+    base: str | None = None,
+    paths: Sequence[Path] = (),
+    listen: Listener = SILENT,
+) -> Adapted:
+    """Train the adapter that `settings.adapt` describes and record it as one MLflow run.
+
+    Args:
+        settings: Its sections `adapt` and `train` (seed, device, threads).
+        domain: To adapt to; the base need not have seen it.
+        store: Where the base is and the run goes.
+        base: URI of a base; None is the newest.
+        paths: Other logs than the base's, by choice.
+        listen: Takes words and progress.
+
+    Raises:
+        NotFoundError: There is no such base or domain.
+        ConfigError: The rank or the targets do not fit the base.
+        DataError: The logs have changed, or the domain has no train row.
+    """
+    chosen = choose_base(store, base, listen)
+    # Before any logs are read: a rank that cannot be is told at once.
+    config = lora_config(
+        settings.adapt.rank,
+        chosen.base.model.dim,
+        settings.adapt.targets,
+        settings.adapt.alpha,
+        settings.train.seed,
+    )
+    info = chosen.base.info
+    frame, source = info.data.read_again(info.split, paths)
+    return train_adapter(settings, config, domain, store, chosen, frame, source, listen)
+
+
+def fine_tune(
+    settings: Settings,
+    domain: str,
+    store: Store,
+    chosen: Chosen,
+    frame: pl.DataFrame,
+    source: DataSource,
+    listen: Listener = SILENT,
+) -> Adapted:
+    """Full fine-tuning of the rows an adapter would touch: same data, seed, bias and search."""
+    config = full_config(settings.train.seed)
+    return train_adapter(settings, config, domain, store, chosen, frame, source, listen)
+
+
+def train_adapter(
+    settings: Settings,
+    config: AdapterConfig,
+    domain: str,
+    store: Store,
+    chosen: Chosen,
+    frame: pl.DataFrame,
+    source: DataSource,
+    listen: Listener,
+) -> Adapted:
+    """Train one adapter on split logs inside a run of its own."""
+    set_threads(settings.train.threads)
+    device = resolve_device(settings.train.device)
+    data = domain_data(chosen.base, frame, domain)
+    rank = settings.adapt.rank if config.kind == "lora" else None
+    kind = "adapt" if config.kind == "lora" else "full"
+    tags = standard_tags(
+        domain=domain,
+        rank=rank,
+        base_run=chosen.run,
+        base_digest=chosen.base.digest,
+        data_digest=source.digest,
+        split=chosen.base.info.split.used,
+        cutoff=chosen.base.info.split.t_test,
+        device=device,
+        recipe=recipe(settings, config),
+    )
+    name = f"{kind}-{domain}-r{rank}" if rank else f"{kind}-{domain}"
+    params = {**settings.flat(), "domain": domain, "targets": config.describe()}
+    with store.run(name, kind, params=params, tags=tags, config=settings.model_dump()) as run:
+        trained = search(settings, config, chosen.base, data, device, listen, run)
+        warnings = oversized(trained.model)
+        for warning in warnings:
+            listen.say(f"Warning: {warning}")
+        adapter = _finished(trained, config, chosen.base, data, source)
+        with run.artifact_folder("adapter") as folder:
+            save_adapter(adapter, folder)
+            stored = sum(file.stat().st_size for file in folder.iterdir())
+        _record(run, trained, adapter, stored)
+    return Adapted(
+        adapter,
+        run.uri,
+        trained.history,
+        trained.untrained,
+        trained.size,
+        warnings,
+        trained.seconds,
+        stored,
+    )
+
+
+def recipe(settings: Settings, config: AdapterConfig) -> str:
+    """A digest of all that decides how an adapter is trained, to find one made the same way."""
+    shown = settings.adapt.model_dump(exclude={"rank", "targets", "alpha"})
+    return sha256_bytes(repr(sorted(shown.items())).encode(), config.model_dump_json().encode())[
+        :16
+    ]
+
+
+def _finished(
+    trained: Trained, config: AdapterConfig, base: Base, data: DomainData, source: DataSource
+) -> Adapter:
+    known = (len(base.users), len(base.items))
+    grown = (grown_ids(data.users, known[0]), grown_ids(data.items, known[1]))
+    info = AdapterInfo(
+        domain=data.name,
+        config=config,
+        dim=base.model.dim,
+        digest=adapter_digest(trained.model, grown),
+        weights_digest=sha256_bytes(),
+        base_digest=base.digest,
+        base_users=known[0],
+        base_items=known[1],
+        user_vocabulary=base.info.user_vocabulary,
+        item_vocabulary=base.info.item_vocabulary,
+        data_digest=source.digest,
+        split=base.info.split,
+        learning_rate=trained.learning_rate,
+        metrics=trained.metrics,
+        parameters={
+            "factors": trained.size.factors,
+            "grown": trained.size.grown,
+            "full": trained.size.full,
+        },
+        versions=library_versions(),
+    )
+    return Adapter(trained.model, data.users, data.items, info)
+
+
+def _record(run: Run, trained: Trained, adapter: Adapter, stored: int) -> None:
+    """The kept trial's curve under its own name, the size beside full fine-tuning, the digest."""
+    for epoch, metrics in enumerate(trained.history.epochs):
+        run.log_metrics(metrics, step=epoch)
+    run.log_metrics(adapter.info.metrics, step=len(trained.history.epochs))
+    run.log_metrics(
+        {
+            "parameters": trained.size.parameters,
+            "parameters_factors": trained.size.factors,
+            "parameters_grown": trained.size.grown,
+            "parameters_full": trained.size.full,
+            "optimizer_bytes": trained.size.optimizer_bytes,
+            "bytes_on_disk": stored,
+            "learning_rate": trained.learning_rate,
+            "best_epoch": trained.history.best_epoch,
+            "train_seconds": trained.seconds,
+        }
+    )
+    run.set_tags(standard_tags(adapter_digest=adapter.info.digest))

@@ -1,0 +1,91 @@
+"""Which base and which adapter a command means, said aloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
+from lorarec.jobs.listener import Listener
+from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
+from lorarec.models.artefact import Base, load_base, load_record
+from lorarec.tracking.info import RunInfo
+from lorarec.tracking.registry import newest, resolve
+from lorarec.tracking.store import Store
+
+NO_ADAPTER = "none"
+"""`--adapter none`: the bare base."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A base and the run it came from; a base given as a folder has no run."""
+
+    base: Base
+    run: str | None
+
+
+def choose_base(store: Store, uri: str | None, listen: Listener) -> Chosen:
+    """The named base, or the newest finished one of the store.
+
+    Raises:
+        NotFoundError: There is none.
+        ArtifactError: It is there and broken.
+    """
+    if uri is None:
+        info = newest(store, "pretrain")
+        if info is None:
+            raise NotFoundError(
+                f"There is no finished base in {store.uri}. Expected one; make it first: "
+                f"lorarec pretrain --data PATH"
+            )
+        listen.say(f"Base: {_named(info)}, the newest.")
+        uri = info.uri
+    folder, run = resolve(store, uri, "base")
+    return Chosen(load_base(folder), run.uri if run else None)
+
+
+def choose_adapter(
+    store: Store, uri: str | None, base: Base, domain: str, listen: Listener
+) -> Adapter | None:
+    """The named adapter, or the newest finished one of the domain on this base, never another.
+
+    Returns:
+        None for `none` and where there is no adapter yet, which is said.
+
+    Raises:
+        AdapterMismatchError: The named adapter belongs to another base.
+        NotFoundError: The named adapter is not there or is of another domain.
+    """
+    if uri == NO_ADAPTER:
+        listen.say("Adapter: none, the bare base.")
+        return None
+    if uri is None:
+        info = newest(store, "adapt", domain=domain, base_digest=base.digest)
+        if info is None:
+            listen.say(
+                f"Adapter: none of {domain} on this base yet; the bare base is used. "
+                f"Make one: lorarec adapt --domain {domain} --rank 8"
+            )
+            return None
+        listen.say(f"Adapter: {_named(info)}, the newest of {domain} on this base.")
+        uri = info.uri
+    folder, _ = resolve(store, uri, "adapter")
+    try:
+        adapter = load_adapter(folder, base)
+    except AdapterMismatchError as error:
+        record = load_record(folder / "adapter.json", AdapterInfo)
+        found = newest(store, "pretrain", base_digest=record.base_digest)
+        hint = f" Its base is here: --base {found.uri}" if found else ""
+        raise AdapterMismatchError(f"{error}{hint}") from error
+    if adapter.info.domain != domain:
+        raise NotFoundError(
+            f"The adapter {uri} is of domain {adapter.info.domain!r}. Expected one of {domain!r}."
+            f"{did_you_mean(domain, [adapter.info.domain])}"
+        )
+    return adapter
+
+
+def _named(info: RunInfo) -> str:
+    when: datetime = info.started
+    return f"{info.uri} ({info.name}, {when.astimezone():%Y-%m-%d %H:%M})"

@@ -1,0 +1,117 @@
+"""One domain beside a base: its rows, its vocabularies with grown rows, where those start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.nn import functional
+
+from lorarec.data.interactions import Interactions
+from lorarec.data.vocabulary import Vocabulary
+from lorarec.errors import DataError, NotFoundError, did_you_mean
+from lorarec.lora.attach import Touched
+from lorarec.models.artefact import Base
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DomainData:
+    """What an adapter of one domain trains and validates on."""
+
+    name: str
+    users: Vocabulary
+    """The base's users, then those of the domain's train rows that it does not know."""
+    items: Vocabulary
+    """The base's items, then the domain's new ones."""
+    train: Interactions
+    valid: Interactions
+
+
+def domain_frame(frame: pl.DataFrame, domain: str) -> pl.DataFrame:
+    """The rows of one domain.
+
+    Raises:
+        NotFoundError: The logs do not have it; the nearest names are told.
+        DataError: It has no train row.
+    """
+    rows = frame.filter(pl.col("domain") == domain)
+    if not rows.height:
+        names = frame["domain"].unique().to_list()
+        raise NotFoundError(
+            f"There is no domain {domain!r} in the logs.{did_you_mean(domain, names)}"
+        )
+    if not (rows["split"] == "train").any():
+        parts = rows["split"].value_counts(sort=True).rows()
+        raise DataError(
+            f"Domain {domain!r} has {rows.height:,} rows and none in train ({dict(parts)}). "
+            f"Expected some rows before the cut-off; choose another split, such as "
+            f"lorarec pretrain --split random"
+        )
+    return rows
+
+
+def domain_data(base: Base, frame: pl.DataFrame, domain: str) -> DomainData:
+    """Rows of a domain over the base's vocabularies, grown by the ids of its train rows.
+
+    Args:
+        base: Gives the known ids.
+        frame: Split logs of any domains.
+        domain: Its name.
+
+    Raises:
+        NotFoundError, DataError: As `domain_frame`.
+    """
+    rows = domain_frame(frame, domain)
+    train = rows.filter(pl.col("split") == "train")
+    users = base.users.extend(train["user_id"])
+    items = base.items.extend(train["item_id"])
+    indexed = Interactions.from_frame(rows, users, items)
+    return DomainData(domain, users, items, indexed.part("train"), indexed.part("valid"))
+
+
+def touched_rows(base: Base, data: DomainData) -> Touched:
+    """The rows an adapter of the domain may move, and where its grown rows start.
+
+    A new user starts at the mean direction of the known items it interacted with, a new item at
+    the mean direction of its users; what has no known neighbour starts at the table's mean. All
+    have the mean length of the base's rows, so that a step of Adam turns them as far.
+    """
+    known_users, known_items = len(base.users), len(base.items)
+    user_rows, item_rows = np.unique(data.train.user), np.unique(data.train.item)
+    tables = base.model.tables()
+    users, items = tables["users"].detach().cpu(), tables["items"].detach().cpu()
+    pairs = data.train.csr().tocsr()
+    pairs.data[:] = 1.0
+    grown_users = _neighbours(pairs[known_users:, :known_items], items, users)
+    every_user = torch.cat([users, grown_users])
+    grown_items = _neighbours(pairs[:, known_items:].T.tocsr(), every_user, items)
+    return Touched(
+        users=torch.from_numpy(user_rows[user_rows < known_users].astype(np.int64)),
+        items=torch.from_numpy(item_rows[item_rows < known_items].astype(np.int64)),
+        grown_users=grown_users,
+        grown_items=grown_items,
+        bias=torch.from_numpy(item_rows.astype(np.int64)),
+    )
+
+
+def _neighbours(pairs: sparse.csr_matrix, vectors: Tensor, like: Tensor) -> Tensor:
+    """Mean directions of the rows' neighbours, as long as the rows of `like` are on average.
+
+    Args:
+        pairs: (new rows, known rows).
+        vectors: (known rows, d).
+        like: (n, d): table that the new rows are appended to.
+    """
+    directions = functional.normalize(vectors, dim=-1).numpy()
+    mean = torch.from_numpy(np.asarray(pairs @ directions, dtype=np.float32))
+    lonely = mean.norm(dim=-1) < 1e-6
+    mean[lonely] = like.mean(0)
+    grown: Tensor = functional.normalize(mean, dim=-1) * like.norm(dim=-1).mean()
+    return grown

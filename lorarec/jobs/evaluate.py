@@ -1,0 +1,202 @@
+"""Evaluate arms of one domain by full ranking, on the same users, in one MLflow run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lorarec.config import Settings
+from lorarec.data.source import DataSource
+from lorarec.errors import NotFoundError
+from lorarec.evaluation.evaluate import (
+    RECALL_DENOMINATOR,
+    ArmResult,
+    Difference,
+    compare,
+    evaluate_ranking,
+)
+from lorarec.jobs.adapt import fine_tune, recipe
+from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
+from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.ranking import Arena
+from lorarec.lora.adapter import Adapter, load_adapter
+from lorarec.lora.config import full_config
+from lorarec.tracking.registry import newest, resolve
+from lorarec.tracking.runs import standard_tags
+from lorarec.tracking.store import Store
+
+HEADLINE = ("recall", "ndcg")
+"""Metrics whose differences between arms are tested."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `evaluate` found."""
+
+    domain: str
+    part: str
+    results: dict[str, ArmResult]
+    """By arm, in the order asked for."""
+    differences: dict[str, dict[str, Difference]]
+    """Each arm minus the frozen base, paired by user; empty without the base arm."""
+    users: pl.Series
+    """Ids of the evaluated users."""
+    run: str
+
+
+def evaluate(
+    settings: Settings,
+    domain: str,
+    store: Store,
+    base: str | None = None,
+    adapter: str | None = None,
+    part: str = "test",
+    paths: Sequence[Path] = (),
+    listen: Listener = SILENT,
+) -> Evaluated:
+    """Rank the domain's whole catalogue for every held-out user, with each arm.
+
+    Args:
+        settings: Its section `evaluate` says which arms and cuts; `adapt` and `train` how the arm
+            `full` is trained where it has not been yet.
+        domain: Its name.
+        store: Where base and adapters are and the run goes.
+        base: URI of a base; None is the newest.
+        adapter: URI of an adapter, or `none`; None is the newest of the domain on the base.
+        part: Part of the split to evaluate on.
+        paths: Other logs than the base's, by choice.
+        listen: Takes words and progress.
+
+    Raises:
+        NotFoundError: There is no such base, adapter, domain or part.
+        AdapterMismatchError: The adapter is of another base.
+    """
+    chosen = choose_base(store, base, listen)
+    arms = list(settings.evaluate.arms)
+    found = choose_adapter(store, adapter, chosen.base, domain, listen) if "lora" in arms else None
+    if "lora" in arms and found is None:
+        if adapter == NO_ADAPTER:
+            arms.remove("lora")
+        else:
+            raise NotFoundError(
+                f"There is no adapter of {domain!r} on this base to evaluate. Make one: "
+                f"lorarec adapt --domain {domain} --rank 8, or leave it out: --adapter none"
+            )
+    info = chosen.base.info
+    frame, source = info.data.read_again(info.split, paths)
+    if found is not None and found.info.data_digest != source.digest:
+        listen.say("The adapter was trained on other logs than it is evaluated on.")
+    arena = Arena.of(frame, domain)
+    arena.held_out(part)  # so that an empty part is told before anything is trained
+    models = {"lora": found}
+    if "full" in arms:
+        models["full"] = full_arm(settings, domain, store, chosen, frame, source, listen)
+    tags = standard_tags(
+        domain=domain,
+        rank=found.info.config.ranks.get("items") if found else None,
+        base_run=chosen.run,
+        base_digest=chosen.base.digest,
+        adapter_digest=found.info.digest if found else None,
+        data_digest=source.digest,
+        split=info.split.used,
+        cutoff=info.split.t_test,
+        recall_denominator=RECALL_DENOMINATOR,
+    )
+    params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
+    with store.run(
+        f"evaluate-{domain}", "evaluate", params=params, tags=tags, config=settings.model_dump()
+    ) as run:
+        results, users = evaluate_arms(settings, arena, chosen, models, arms, part)
+        differences = compare_with_base(settings, results)
+        for arm, result in results.items():
+            run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
+        run.log_json("evaluation.json", {a: r.to_json() for a, r in results.items()})
+        with run.artifact_folder("per_user") as folder:
+            for arm, result in results.items():
+                result.per_user_frame(users.to_list()).write_parquet(folder / f"{arm}.parquet")
+    return Evaluated(domain, part, results, differences, users, run.uri)
+
+
+def evaluate_arms(
+    settings: Settings,
+    arena: Arena,
+    chosen: Chosen,
+    models: dict[str, Adapter | None],
+    arms: Sequence[str],
+    part: str,
+) -> tuple[dict[str, ArmResult], pl.Series]:
+    """Each arm's result on the held-out users of a part, and the users.
+
+    What a user had in train is never recommended; outside validation, nor what it had in valid.
+    """
+    users, held_out = arena.held_out(part)
+    seen = arena.seen(users, ("train",) if part == "valid" else ("train", "valid"))
+    cold = ~users.is_in(arena.members.implode()).to_numpy()
+    cuts = settings.evaluate.k
+    results = {}
+    for arm in arms:
+        if arm == "popularity":
+            ranked, parameters = arena.popular(max(cuts), seen)[0], None
+        else:
+            adapter = models.get(arm)
+            scorer = arena.scorer(chosen.base, adapter)
+            ranked = arena.rank(scorer, users, max(cuts), seen)[0]
+            counts = adapter.info.parameters if adapter else {"factors": 0, "grown": 0}
+            parameters = counts["factors"] + counts["grown"]
+        results[arm] = evaluate_ranking(
+            ranked,
+            held_out,
+            cuts,
+            name=arm,
+            catalogue=range(len(arena.catalogue)),
+            cold=cold,
+            parameters=parameters,
+            resamples=settings.evaluate.bootstrap,
+            seed=settings.train.seed,
+        )
+    return results, users
+
+
+def compare_with_base(
+    settings: Settings, results: dict[str, ArmResult]
+) -> dict[str, dict[str, Difference]]:
+    """Paired differences of the headline metrics; empty without the base arm."""
+    if "base" not in results:
+        return {}
+    keys = [k for k in results["base"].per_user if k.startswith(tuple(f"{m}_at" for m in HEADLINE))]
+    return compare(
+        results,
+        "base",
+        metrics=keys,
+        resamples=settings.evaluate.bootstrap,
+        seed=settings.train.seed,
+    )
+
+
+def full_arm(
+    settings: Settings,
+    domain: str,
+    store: Store,
+    chosen: Chosen,
+    frame: pl.DataFrame,
+    source: DataSource,
+    listen: Listener,
+) -> Adapter:
+    """The domain fully fine-tuned: an earlier run made the same way, or a new one."""
+    made_like = recipe(settings, full_config(settings.train.seed))
+    found = newest(
+        store,
+        "full",
+        domain=domain,
+        base_digest=chosen.base.digest,
+        data_digest=source.digest,
+        recipe=made_like,
+    )
+    if found is not None:
+        listen.say(f"Full fine-tuning: {found.uri}, made before with the same settings.")
+        return load_adapter(resolve(store, found.uri, "adapter")[0], chosen.base)
+    listen.say("Full fine-tuning: none made this way yet; training it.")
+    return fine_tune(settings, domain, store, chosen, frame, source, listen).adapter

@@ -1,0 +1,135 @@
+"""Train one adapter at each step size of a grid and keep what validates best, or the base."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from lorarec.config import Settings
+from lorarec.jobs.domain import DomainData, touched_rows
+from lorarec.jobs.listener import SILENT, Listener
+from lorarec.lora.attach import adapter_parameters, attach
+from lorarec.lora.config import AdapterConfig
+from lorarec.lora.layers import DomainBias
+from lorarec.lora.size import AdapterSize, adapter_size
+from lorarec.models.artefact import Base, DomainBiases
+from lorarec.models.base import BaseModel
+from lorarec.tracking.runs import Run
+from lorarec.training.examples import examples_of
+from lorarec.training.loop import STOP_METRIC, History, Options, fit
+from lorarec.training.validation import RankingValidation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One adapter after its search."""
+
+    model: BaseModel
+    history: History
+    """Of the kept trial."""
+    untrained: dict[str, float]
+    """Validation metrics before anything moved: the frozen base's."""
+    metrics: dict[str, float]
+    """Validation metrics of what was kept."""
+    learning_rate: float
+    """Of the kept trial."""
+    size: AdapterSize
+    seconds: float
+    """Of the whole search."""
+
+
+def search(
+    settings: Settings,
+    config: AdapterConfig,
+    base: Base,
+    data: DomainData,
+    device: str,
+    listen: Listener = SILENT,
+    run: Run | None = None,
+) -> Trained:
+    """Train an adapter of a domain.
+
+    Every method searches the same grid of step sizes, so that none is favoured. Where no trial
+    validates better than the frozen base, the adapter stays untrained: it scores as the base does.
+
+    Args:
+        settings: Its section `adapt`.
+        config: Shape of the adapter, or full fine-tuning.
+        base: What is adapted; its weights are not touched.
+        data: Rows of the domain.
+        device: Where to train.
+        listen: Takes words and progress.
+        run: Takes each trial's curve.
+    """
+    started = time.perf_counter()
+    adapt, domain = settings.adapt, data.name
+    touched = touched_rows(base, data)
+    examples = examples_of(data.train, [domain], device=device)
+    validation = RankingValidation(data.train, data.valid, [domain], config.seed, device)
+    if not len(validation):
+        listen.say(
+            f"{domain} has no validation rows: the step size is {adapt.learning_rate:g} and "
+            f"training runs for all {adapt.epochs} epochs."
+        )
+    grid = adapt.learning_rate_grid if len(validation) else (1.0,)
+    listen.begin(f"{config.kind} {domain}", adapt.epochs * len(examples[0]) * len(grid))
+    base.model.to(device)
+    fresh = attach(base.model, config, touched).to(device)
+    untrained = validation({domain: fresh})
+    trials = []
+    for place, multiple in enumerate(grid):
+        model = attach(base.model, config, touched).to(device)
+        _begin_bias(model, base.domain_bias.get(domain))
+        options = Options(
+            epochs=adapt.epochs,
+            batch_size=adapt.batch_size,
+            negatives=adapt.negatives,
+            learning_rate=adapt.learning_rate * multiple,
+            weight_decay=adapt.weight_decay,
+            patience=adapt.patience,
+            seed=config.seed,
+        )
+        models = {domain: model}
+        history = fit(
+            models,
+            adapter_parameters(model),
+            examples,
+            options,
+            lambda models=models: validation(models),  # type: ignore[misc]
+            listen.step,
+        )
+        trials.append((history, model, options.learning_rate))
+        for epoch, metrics in enumerate(history.epochs if run else ()):
+            values = {f"trial_{place}/{name}": value for name, value in metrics.items()}
+            run.log_metrics(values, step=epoch)  # type: ignore[union-attr]
+    history, model, rate = max(trials, key=lambda trial: trial[0].best)
+    kept = history.epochs[history.best_epoch]
+    if untrained and kept[STOP_METRIC] <= untrained[STOP_METRIC]:
+        listen.say(f"Nothing helped {domain} on validation: the adapter leaves the base as it is.")
+        model, kept = fresh, untrained
+    base.model.to("cpu")
+    model = model.to("cpu").requires_grad_(False)
+    _set_cold_bias(model, examples[0].sampler.items.cpu(), examples[0].sampler.counts.cpu())
+    size = adapter_size(model, len(touched.users), len(touched.items))
+    seconds = time.perf_counter() - started
+    return Trained(model, history, untrained, kept, rate, size, seconds)
+
+
+@torch.no_grad()
+def _begin_bias(model: BaseModel, start: DomainBiases | None) -> None:
+    """Begin at what pretraining learnt of the domain's popularity; items new since then at zero."""
+    if not isinstance(model.bias, DomainBias) or start is None or not len(start.rows):
+        return
+    rows, values = torch.from_numpy(start.rows), torch.from_numpy(start.values)
+    own = model.bias.rows.cpu()
+    place = torch.searchsorted(rows, own).clamp(max=len(rows) - 1)
+    found = torch.where(rows[place] == own, values[place], torch.zeros(len(own)))
+    model.bias.b.copy_(found.unsqueeze(1).to(model.bias.b.device))
+
+
+def _set_cold_bias(model: BaseModel, items: torch.Tensor, counts: torch.Tensor) -> None:
+    """Items that the domain's train rows lack get what its rarest items have on average."""
+    if isinstance(model.bias, DomainBias):
+        model.bias.set_cold(items[counts == counts.min()])

@@ -1,0 +1,183 @@
+"""The low-rank layers: a frozen part of the base plus a small delta, each with its formula.
+
+Every delta starts at zero because exactly one of its factors does, so a fresh adapter changes
+nothing, to the bit. The scale is s = alpha / √r (rank-stabilised, Kalajdzievski 2023): with it the
+first step of Adam moves a row as far at every rank.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lorarec.models.base import ItemBias
+
+
+class Delta(nn.Module):
+    """A part of an adapter that stands in for a module of the base; `enabled` turns it off."""
+
+    enabled: bool = True
+
+
+class RowTable(Delta):
+    """Rows of a frozen table, some of them moved by a delta, and grown rows behind them.
+
+        e_i = E_i                for a row that is not touched
+        e_i = E_i + delta_i      for a touched row
+        e_i = G_(i - n)          for a grown row, i ≥ n: an id the base has never seen
+
+    Args:
+        base: The frozen table E, an `nn.Embedding` of n rows.
+        rows: int64 (t,), sorted and distinct: the touched rows. Only these exist here.
+        grown: float32 (g, d): initial vectors of the grown rows.
+    """
+
+    def __init__(self, base: nn.Embedding, rows: Tensor, grown: Tensor) -> None:
+        super().__init__()
+        object.__setattr__(self, "base", base)  # shared, and not a parameter of the adapter
+        self.base: nn.Embedding
+        self.register_buffer("rows", rows.clone())
+        self.rows: Tensor
+        self.grown = nn.Parameter(grown.clone())
+
+    @property
+    def base_rows(self) -> int:
+        """n: rows of the frozen table."""
+        return self.base.num_embeddings
+
+    def __len__(self) -> int:
+        return self.base_rows + len(self.grown)
+
+    @abstractmethod
+    def delta(self, slots: Tensor) -> Tensor:
+        """Deltas of touched rows by their place in `rows`: int64 (n,) → float32 (n, d)."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        table = self.base.weight.detach()
+        if not len(self.grown):
+            return self._known(table, rows)
+        is_grown = rows >= self.base_rows
+        vectors = self._known(table, rows.clamp(max=self.base_rows - 1), ~is_grown)
+        new = functional.embedding(rows[is_grown] - self.base_rows, self.grown, sparse=True)
+        return vectors.index_put((torch.nonzero(is_grown).squeeze(-1),), new)
+
+    def _known(self, table: Tensor, rows: Tensor, wanted: Tensor | None = None) -> Tensor:
+        vectors = functional.embedding(rows, table)
+        if not self.enabled or not len(self.rows):
+            return vectors
+        slots = torch.searchsorted(self.rows, rows.contiguous()).clamp(max=len(self.rows) - 1)
+        touched = self.rows[slots] == rows
+        if wanted is not None:
+            touched = touched & wanted
+        places = torch.nonzero(touched).squeeze(-1)
+        return vectors.index_add(0, places, self.delta(slots[places]))
+
+
+class LoRAEmbedding(RowTable):
+    """Row LoRA on an embedding table: delta_i = s · a_i B.
+
+    a_i ∈ R^r, one for each touched row, starts at zero; B ∈ R^(r×d) starts normal and is shared by
+    all rows of the table. Parameters: t·r + r·d, and g·d for grown rows.
+    """
+
+    def __init__(
+        self,
+        base: nn.Embedding,
+        rows: Tensor,
+        grown: Tensor,
+        rank: int,
+        alpha: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(base, rows, grown)
+        self.scale = alpha / math.sqrt(rank)
+        self.a = nn.Parameter(torch.zeros(len(rows), rank))
+        self.b = nn.Parameter(torch.randn(rank, base.embedding_dim, generator=generator))
+
+    def delta(self, slots: Tensor) -> Tensor:
+        return self.scale * (functional.embedding(slots, self.a, sparse=True) @ self.b)
+
+
+class FullRows(RowTable):
+    """Full fine-tuning of the touched rows: delta_i = D_i ∈ R^d, zero at the start.
+
+    Parameters: t·d. It is the comparison every adapter must face, and the smaller one where few
+    rows are touched: factors of rank r save only while t·r + r·d < t·d.
+    """
+
+    def __init__(self, base: nn.Embedding, rows: Tensor, grown: Tensor) -> None:
+        super().__init__(base, rows, grown)
+        self.d = nn.Parameter(torch.zeros(len(rows), base.embedding_dim))
+
+    def delta(self, slots: Tensor) -> Tensor:
+        return functional.embedding(slots, self.d, sparse=True)
+
+
+class LoRATransform(Delta):
+    """Transform LoRA: e ← e + s · (e P) Q, the same for every row, cold ones included.
+
+    It is a LoRA on a last linear layer that is the identity. P ∈ R^(d×r) starts at zero and
+    Q ∈ R^(r×d) normal with standard deviation 1/√d. Parameters: 2·d·r, whatever the catalogue.
+    """
+
+    def __init__(self, dim: int, rank: int, alpha: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.scale = alpha / math.sqrt(rank)
+        self.p = nn.Parameter(torch.zeros(dim, rank))
+        self.q = nn.Parameter(torch.randn(rank, dim, generator=generator) / math.sqrt(dim))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        if not self.enabled:
+            return vectors
+        return vectors + self.scale * ((vectors @ self.p) @ self.q)
+
+
+class DomainBias(Delta):
+    """The domain's own popularity, on top of the base's: b_i + β_i added to the score of item i.
+
+    b is the base's bias (0 where it has none, and for grown items) and β_i starts at zero. Only
+    items of the domain have a β_i of their own. Any other gets `cold`, a constant that training
+    leaves alone: the mean β of the domain's rarest items, as set by `set_cold`.
+
+    Args:
+        base: The base's bias, frozen, or None.
+        rows: int64 (t,), sorted and distinct: items with a β of their own, grown ones included.
+    """
+
+    def __init__(self, base: ItemBias | None, rows: Tensor) -> None:
+        super().__init__()
+        object.__setattr__(self, "base", base)  # shared, and not a parameter of the adapter
+        self.base: ItemBias | None
+        self.register_buffer("rows", rows.clone())
+        self.register_buffer("cold", torch.zeros(1))
+        self.rows: Tensor
+        self.cold: Tensor
+        self.b = nn.Parameter(torch.zeros(len(rows), 1))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        bias = self._base_bias(rows)
+        if not self.enabled or not len(self.rows):
+            return bias
+        slots = torch.searchsorted(self.rows, rows.contiguous()).clamp(max=len(self.rows) - 1)
+        known = self.rows[slots] == rows
+        own = functional.embedding(slots, self.b, sparse=True).squeeze(-1)
+        return bias + torch.where(known, own, self.cold)
+
+    @torch.no_grad()
+    def set_cold(self, rarest: Tensor) -> None:
+        """Set what items without a β get: the mean β of `rarest`, rows of the domain's items."""
+        if not len(self.rows):
+            return
+        slots = torch.searchsorted(self.rows, rarest)
+        self.cold.fill_(self.b[slots].mean())
+
+    def _base_bias(self, rows: Tensor) -> Tensor:
+        if self.base is None:
+            return torch.zeros(len(rows), device=rows.device)
+        count = len(self.base)
+        values = self.base.table.weight.detach()[rows.clamp(max=count - 1), 0]
+        return torch.where(rows < count, values, torch.zeros_like(values))

@@ -1,0 +1,91 @@
+"""What an adapter costs beside full fine-tuning of the same rows, and when factors save nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorarec.lora.attach import adapter_parameters, deltas
+from lorarec.lora.layers import LoRAEmbedding
+from lorarec.models.base import BaseModel
+
+BYTES = 4
+"""Of a float32."""
+ADAM_STATES = 2
+"""Adam keeps a mean and a mean square for every parameter."""
+
+
+@dataclass(frozen=True)
+class AdapterSize:
+    """Counts of trained numbers, and of those full fine-tuning of the same rows would train."""
+
+    factors: int
+    """Low-rank factors, the transform and the domain's bias."""
+    grown: int
+    """Full vectors of ids that the base has never seen: the same for every method."""
+    full: int
+    """Full fine-tuning of the same touched rows, with the same bias and grown rows."""
+
+    @property
+    def parameters(self) -> int:
+        """All that the adapter trains."""
+        return self.factors + self.grown
+
+    @property
+    def optimizer_bytes(self) -> int:
+        """Bytes of Adam's two moments for them."""
+        return self.parameters * BYTES * ADAM_STATES
+
+    @property
+    def share_of_full(self) -> float:
+        """Parameters ÷ those of full fine-tuning."""
+        return self.parameters / self.full if self.full else 1.0
+
+
+def adapter_size(model: BaseModel, touched_users: int, touched_items: int) -> AdapterSize:
+    """Count the parameters of an adapted model.
+
+    Args:
+        model: With an adapter attached.
+        touched_users: Known users of the domain: what full fine-tuning would move.
+        touched_items: Known items of the domain.
+    """
+    parameters = adapter_parameters(model)
+    grown = sum(p.numel() for name, p in parameters.items() if name.endswith(".grown"))
+    bias = sum(p.numel() for name, p in parameters.items() if name.startswith("bias."))
+    return AdapterSize(
+        factors=sum(p.numel() for p in parameters.values()) - grown,
+        grown=grown,
+        full=(touched_users + touched_items) * model.dim + bias + grown,
+    )
+
+
+def factor_counts(rows: int, dim: int, rank: int) -> tuple[int, int]:
+    """Numbers in the factors n·r + r·d, and in the rows themselves n·d."""
+    return rows * rank + rank * dim, rows * dim
+
+
+def largest_saving_rank(rows: int, dim: int) -> int:
+    """The largest r with n·r + r·d < n·d; 0 when no rank saves anything."""
+    return (rows * dim - 1) // (rows + dim) if rows else 0
+
+
+def oversized(model: BaseModel) -> list[str]:
+    """One sentence for each table whose factors outnumber its touched rows' own values."""
+    sentences = []
+    for name, module in deltas(model).items():
+        if not isinstance(module, LoRAEmbedding):
+            continue
+        rows, rank = len(module.rows), module.a.shape[1]
+        factors, values = factor_counts(rows, model.dim, rank)
+        if rows and factors >= values:
+            best = largest_saving_rank(rows, model.dim)
+            advice = (
+                f"the largest rank that saves is {best}"
+                if best
+                else f"no rank saves with {rows} touched rows"
+            )
+            sentences.append(
+                f"Rank {rank} on {name} trains {factors:,} numbers where the {rows:,} touched rows "
+                f"have {values:,} of their own; {advice}."
+            )
+    return sentences

@@ -1,0 +1,203 @@
+"""A base on disk: `base.safetensors`, `base.json` and the two vocabularies, checked when loaded."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel as Schema
+from pydantic import ConfigDict, Field, ValidationError
+
+from lorarec.data.source import DataSource
+from lorarec.data.splits import SplitRecord
+from lorarec.data.vocabulary import Vocabulary
+from lorarec.errors import ArtifactError
+from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.storage import read_json, read_tensors, sha256_bytes, write_json, write_tensors
+
+R = TypeVar("R", bound="Record")
+FORMAT = 1
+"""Version of the artefacts' format; a newer one is refused."""
+
+
+ROWS, VALUES = "domain_bias.rows.", "domain_bias.values."
+"""Before a domain's name in base.safetensors."""
+
+
+class Record(Schema):
+    """Metadata of an artefact: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BaseInfo(Record):
+    """All that is known of a base besides its numbers."""
+
+    format_version: int = FORMAT
+    model: Literal["mf"] = "mf"
+    dim: int = Field(ge=1)
+    similarity: Literal["cosine", "dot"]
+    temperature: float = Field(gt=0)
+    bias: bool
+    """Whether items have a bias."""
+    digest: str
+    """SHA-256 of the weights as trained and of how they score."""
+    weights_digest: str
+    """SHA-256 of base.safetensors."""
+    users: int
+    """Rows of the user vocabulary."""
+    items: int
+    """Rows of the item vocabulary."""
+    user_vocabulary: str
+    """Digest of the user vocabulary."""
+    item_vocabulary: str
+    """Digest of the item vocabulary."""
+    domains: list[str]
+    """Domains it was trained on."""
+    excluded_domains: list[str]
+    """Domains kept out of training, validation and vocabularies."""
+    data: DataSource
+    """The logs."""
+    split: SplitRecord
+    """The split, shared by every adapter on this base."""
+    seed: int
+    metrics: dict[str, float]
+    """Validation metrics of the kept epoch."""
+    versions: dict[str, str]
+    """Of the libraries that made it."""
+
+
+@dataclass(frozen=True, eq=False)
+class DomainBiases:
+    """Item biases of one domain, relative to the base's."""
+
+    rows: np.ndarray[Any, Any]
+    """int64 (n,), sorted: item rows of the domain's train rows."""
+    values: np.ndarray[Any, Any]
+    """float32 (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A trained base model with the vocabularies of its rows."""
+
+    model: MatrixFactorization
+    users: Vocabulary
+    items: Vocabulary
+    info: BaseInfo
+    domain_bias: dict[str, DomainBiases] = field(default_factory=dict)
+    """What pretraining learnt of each domain's popularity beyond the shared bias. The base does not
+    score with it: it is where an adapter's own bias begins to train."""
+
+    @property
+    def digest(self) -> str:
+        """What an adapter is bound to."""
+        return self.info.digest
+
+
+def weights_of(model: MatrixFactorization) -> dict[str, np.ndarray[Any, Any]]:
+    """The tables of a plain base as float32 arrays on the CPU."""
+    return {
+        name: np.ascontiguousarray(table.cpu().numpy()) for name, table in model.tables().items()
+    }
+
+
+def weights_digest(model: MatrixFactorization) -> str:
+    """SHA-256 of how the model scores and of every number in its tables."""
+    parts = [f"{model.similarity} {model.temperature!r}".encode()]
+    for name, array in sorted(weights_of(model).items()):
+        parts += [name.encode(), repr(array.shape).encode(), array.tobytes()]
+    return sha256_bytes(*parts)
+
+
+def save_base(base: Base, folder: Path) -> None:
+    """Write a base into an existing folder; the folder's maker renames it into place."""
+    tensors = weights_of(base.model)
+    for name, biases in base.domain_bias.items():
+        tensors |= {f"{ROWS}{name}": biases.rows, f"{VALUES}{name}": biases.values}
+    found = write_tensors(folder / "base.safetensors", tensors)
+    base.users.save(folder / "users.parquet")
+    base.items.save(folder / "items.parquet")
+    info = base.info.model_copy(update={"weights_digest": found})
+    write_json(folder / "base.json", info.model_dump())
+
+
+def load_base(folder: Path) -> Base:
+    """Read a base and check everything it claims of itself.
+
+    Raises:
+        ArtifactError: A file is missing, truncated, edited, or of a newer format.
+    """
+    info = load_record(folder / "base.json", BaseInfo)
+    tensors = read_tensors(folder / "base.safetensors", info.weights_digest)
+    domain_bias = {
+        name.removeprefix(ROWS): DomainBiases(
+            tensors.pop(name), tensors.pop(name.replace(ROWS, VALUES, 1), np.empty(0, np.float32))
+        )
+        for name in sorted(tensors)
+        if name.startswith(ROWS)
+    }
+    users = Vocabulary.load(folder / "users.parquet", info.user_vocabulary)
+    items = Vocabulary.load(folder / "items.parquet", info.item_vocabulary)
+    shapes = {"users": (len(users), info.dim), "items": (len(items), info.dim)}
+    if info.bias:
+        shapes["bias"] = (len(items), 1)
+    found = {name: array.shape for name, array in tensors.items()}
+    if found != shapes or not all(np.isfinite(array).all() for array in tensors.values()):
+        raise ArtifactError(
+            f"{folder / 'base.safetensors'} holds {found}. Expected finite numbers of the shapes "
+            f"{shapes}. It does not belong to its base.json; get the base again."
+        )
+    model = MatrixFactorization.from_tables(
+        torch.from_numpy(tensors["users"]),
+        torch.from_numpy(tensors["items"]),
+        info.similarity,
+        info.temperature,
+        torch.from_numpy(tensors["bias"]) if info.bias else None,
+    ).requires_grad_(False)
+    if (digest := weights_digest(model)) != info.digest:
+        raise ArtifactError(
+            f"The base in {folder} has digest {digest[:12]}, base.json says {info.digest[:12]}. "
+            f"One of them was edited; get the base again."
+        )
+    return Base(model, users, items, info, domain_bias)
+
+
+def load_record(path: Path, schema: type[R]) -> R:
+    """Read an artefact's JSON metadata.
+
+    Raises:
+        ArtifactError: It is missing, no JSON, of a newer format, or lacks or invents a key.
+    """
+    values = read_json(path)
+    found = values.get("format_version") if isinstance(values, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise ArtifactError(
+            f"{path} has format version {found}; this lorarec reads up to {FORMAT}. "
+            f"Update it: pip install --upgrade lorarec"
+        )
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ArtifactError(
+            f"{path} is not what lorarec writes: {where}: {first['msg']}. It was edited or is of "
+            f"another version; get the artefact again."
+        ) from error
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a result."""
+    found = {"python": platform.python_version()}
+    for name in ("lorarec", "torch", "numpy", "polars", "faiss-cpu", "safetensors"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

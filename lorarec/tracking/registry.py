@@ -1,0 +1,222 @@
+"""Finding what was recorded: the newest base, a domain's adapter, whatever a URI points at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorarec.errors import NotFoundError, StoreError, did_you_mean
+from lorarec.tracking.info import RunInfo, run_info
+from lorarec.tracking.refusals import refusals
+from lorarec.tracking.runs import TAG, local_folder
+
+if TYPE_CHECKING:
+    from lorarec.tracking.store import Store
+
+__all__ = ["RunInfo", "find_run", "newest", "recent_runs", "resolve"]
+
+PAGE = 200
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_QUOTABLE = re.compile(r"[\w.:/ -]*")
+_NEXT = {
+    "base": "Make one with: lorarec pretrain --data PATH",
+    "adapter": "Make one with: lorarec adapt --domain D --rank 8",
+}
+
+
+def newest(store: Store, kind: str, **tags: str | None) -> RunInfo | None:
+    """The finished run of `kind` that began last.
+
+    Args:
+        store: Where to look.
+        kind: `pretrain`, `adapt`, `full` or `evaluate`.
+        **tags: Standard tags that it must have, such as `domain="books"`, `base_digest=...`;
+            None asks for nothing.
+
+    Returns:
+        The run, or None where there is none.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    wanted = {"kind": kind} | {name: value for name, value in tags.items() if value is not None}
+    clauses = ["attributes.status = 'FINISHED'"] + [
+        f"tags.`{TAG}{name}` = '{value}'"
+        for name, value in wanted.items()
+        if _QUOTABLE.fullmatch(value)
+    ]
+    for info in _search(
+        store, " and ".join(clauses), page=1 if len(clauses) > len(wanted) else PAGE
+    ):
+        if all(info.tags.get(TAG + name) == value for name, value in wanted.items()):
+            return info
+    return None
+
+
+def recent_runs(store: Store, limit: int = 20) -> list[RunInfo]:
+    """The project's runs, newest first, whatever became of them.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    runs: list[RunInfo] = []
+    for info in _search(store, f"tags.`{TAG}kind` != ''", page=min(limit, PAGE)):
+        runs.append(info)
+        if len(runs) >= limit:
+            break
+    return runs
+
+
+def find_run(store: Store, run_id: str) -> RunInfo:
+    """One run by its id.
+
+    Raises:
+        NotFoundError: There is none in this store, or it was deleted.
+        StoreError: The store refused.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with refusals(store.uri):
+        try:
+            run = store.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            known = [info.run_id for info in recent_runs(store, PAGE)]
+            close = did_you_mean(run_id, known) if known else ""
+            raise NotFoundError(
+                f"There is no run {run_id!r} in {store.uri}.{close} See: lorarec runs"
+            ) from error
+    if run.info.lifecycle_stage != "active":
+        raise NotFoundError(
+            f"The run {run_id} was deleted. Expected an active one. See: lorarec runs"
+        )
+    return run_info(run)
+
+
+def resolve(store: Store, uri: str, kind: str) -> tuple[Path, RunInfo | None]:
+    """The folder of a base or an adapter that the user named; nothing local is copied.
+
+    Args:
+        store: Where runs and registered models are looked up.
+        uri: `runs:/<run id>`, `runs:/<run id>/base`, a run id of 32 hex digits, a local folder,
+            `models:/<name>/<version>` or `models:/<name>@<alias>`.
+        kind: `base` or `adapter`: the artifact that a run without a path stands for.
+
+    Returns:
+        The folder, and the run that made it (None for a local folder).
+
+    Raises:
+        NotFoundError: Nothing is there.
+        StoreError: The store refused.
+    """
+    uri = uri.strip()
+    if uri.startswith("models:/"):
+        return _from_model(store, uri, kind)
+    run_id, _, path = uri.removeprefix("runs:/").strip("/").partition("/")
+    if uri.startswith("runs:/") or _RUN_ID.fullmatch(uri):
+        info = find_run(store, run_id)
+        return _artifact(store, info, path or kind, kind), info
+    return _folder(Path(uri.removeprefix("file://")).expanduser(), uri, kind), None
+
+
+def _search(store: Store, query: str, page: int) -> Iterator[RunInfo]:
+    """Runs of the project's experiment that fit a filter, newest first, page by page."""
+    if store.experiment_id is None:
+        return
+    token = None
+    while True:
+        with refusals(store.uri):
+            found = store.client.search_runs(
+                [store.experiment_id],
+                filter_string=query,
+                max_results=page,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+        yield from (run_info(run) for run in found)
+        token = found.token
+        if not token:
+            return
+
+
+def _folder(path: Path, uri: str, kind: str) -> Path:
+    if path.is_dir():
+        inner = path / kind
+        return inner if inner.is_dir() and not (path / f"{kind}.json").exists() else path
+    raise NotFoundError(
+        f"There is no {kind} at {uri!r}. Expected runs:/RUN_ID, a run id of 32 hex digits, a "
+        f"folder, or models:/NAME@ALIAS. See: lorarec runs. {_NEXT.get(kind, '')}".rstrip()
+    )
+
+
+def _artifact(store: Store, info: RunInfo, path: str, kind: str) -> Path:
+    if ".." in Path(path).parts or Path(path).is_absolute():
+        raise NotFoundError(f"{path!r} leads out of the run {info.run_id}. Expected {kind!r}.")
+    local = local_folder(info.artifact_uri)
+    if local is not None:
+        if (local / path).is_dir():
+            return local / path
+        # The store may have been moved since: look beside it.
+        if store.artifact_root and (moved := store.artifact_root / info.run_id).is_dir():
+            beside = moved / "artifacts" / path
+            if beside.is_dir():
+                return beside
+        raise _missing(info, path, kind)
+    return _downloaded(store, info, path, kind)
+
+
+def _downloaded(store: Store, info: RunInfo, path: str, kind: str) -> Path:
+    with refusals(store.uri):
+        if not store.client.list_artifacts(info.run_id, path):
+            raise _missing(info, path, kind)
+        return Path(store.client.download_artifacts(info.run_id, path))
+
+
+def _missing(info: RunInfo, path: str, kind: str) -> NotFoundError:
+    return NotFoundError(
+        f"The run {info.run_id} ({info.kind} {info.name}, {info.status}) has no artifact "
+        f"{path!r}. Expected a run that finished with one. See: lorarec runs. "
+        f"{_NEXT.get(kind, '')}".rstrip()
+    )
+
+
+def _from_model(store: Store, uri: str, kind: str) -> tuple[Path, RunInfo | None]:
+    from mlflow.exceptions import MlflowException
+
+    name, at, alias = uri.removeprefix("models:/").partition("@")
+    name, _, number = (name, "", "") if at else name.partition("/")
+    with refusals(store.uri):
+        try:
+            version = (
+                store.client.get_model_version_by_alias(name, alias)
+                if at
+                else store.client.get_model_version(name, number)
+            )
+            source = store.client.get_model_version_download_uri(name, version.version)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            raise NotFoundError(
+                f"There is no registered model version {uri!r} in {store.uri}. "
+                f"Expected models:/NAME/VERSION or models:/NAME@ALIAS. See: lorarec ui"
+            ) from error
+    info = find_run(store, version.run_id) if version.run_id else None
+    if source.startswith("runs:/"):
+        return resolve(store, source, kind)
+    local = local_folder(source)
+    if local is not None:
+        return _folder(local, uri, kind), info
+    return _fetched(store, source, uri), info
+
+
+def _fetched(store: Store, source: str, uri: str) -> Path:
+    from mlflow.artifacts import download_artifacts
+
+    with refusals(store.uri):
+        try:
+            return Path(download_artifacts(artifact_uri=source, tracking_uri=store.uri))
+        except FileNotFoundError as error:
+            raise StoreError(f"{uri} points at {source}, which is gone. See: lorarec ui") from error

@@ -1,0 +1,298 @@
+"""One MLflow run: its params, tags, metrics and artifacts, and how it ends."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorarec.errors import StoreError
+from lorarec.storage import atomic_dir, write_json
+from lorarec.tracking.refusals import refusals
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KINDS = ("pretrain", "adapt", "full", "evaluate")
+TAG = "lorarec."
+STANDARD_TAGS = (
+    "domain",
+    "rank",
+    "base_run",
+    "base_digest",
+    "adapter_run",
+    "adapter_digest",
+    "data_digest",
+    "split",
+    "cutoff",
+    "recall_denominator",
+    "device",
+    "recipe",
+)
+"""Written as `lorarec.domain` and so on; `lorarec.kind`, `.version` and `.git_sha` come along."""
+
+MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 5000
+PARAMS_A_BATCH, METRICS_A_BATCH = 100, 1000
+SECONDS_BETWEEN_BATCHES = 5.0
+_METRIC_KEY = re.compile(r"[\w.\- /:]{1,250}")
+
+
+def standard_tags(**values: object) -> dict[str, str]:
+    """Tags under their full names, such as `lorarec.domain`; None is left out.
+
+    Args:
+        **values: Any of `STANDARD_TAGS`.
+
+    Raises:
+        ValueError: A name is none of them.
+    """
+    unknown = sorted(set(values) - set(STANDARD_TAGS))
+    if unknown:
+        raise ValueError(f"{unknown} are no standard tags; there are {list(STANDARD_TAGS)}")
+    return {TAG + name: str(value) for name, value in values.items() if value is not None}
+
+
+class Run:
+    """A run in progress. Made by `Store.run`.
+
+    Attributes:
+        id: MLflow's run id, 32 hex digits.
+        name: As shown in the UI.
+        kind: One of `KINDS`.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        store_uri: str,
+        run_id: str,
+        name: str,
+        kind: str,
+        artifacts: str,
+    ) -> None:
+        self.id = run_id
+        self.name = name
+        self.kind = kind
+        self._client = client
+        self._store_uri = store_uri
+        self._artifacts = artifacts
+        self._waiting: list[tuple[str, float, int, int]] = []
+        self._sent = time.monotonic()
+
+    @property
+    def uri(self) -> str:
+        """`runs:/<id>`, accepted wherever a base or an adapter is asked for."""
+        return f"runs:/{self.id}"
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters once: nested keys joined by dots, long values cut.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        from mlflow.entities import Param
+
+        entities = [Param(key, value) for key, value in _flat_params(params)]
+        with refusals(self._store_uri):
+            for start in range(0, len(entities), PARAMS_A_BATCH):
+                self._client.log_batch(self.id, params=entities[start : start + PARAMS_A_BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Note metrics of a step; they are sent in batches, the last when the run ends.
+
+        Args:
+            metrics: Key → value. `recall@20` is written `recall_at_20`: MLflow refuses `@`.
+            step: Epoch or step, 0 or more.
+
+        Raises:
+            ValueError: A key that MLflow would refuse.
+            StoreError: The store refused a batch.
+        """
+        now = int(time.time() * 1000)
+        for key, value in metrics.items():
+            if not _METRIC_KEY.fullmatch(key):
+                legal = re.sub(r"[^\w.\- /:]", "_", key.replace("@", "_at_"))[:MAX_KEY]
+                raise ValueError(
+                    f"{key!r} cannot name a metric in MLflow. Expected letters, digits and "
+                    f"_-./: such as {legal!r}."
+                )
+            self._waiting.append((key, float(value), now, step))
+        late = time.monotonic() - self._sent > SECONDS_BETWEEN_BATCHES
+        if late or len(self._waiting) >= METRICS_A_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the metrics that wait.
+
+        Raises:
+            StoreError: The store refused; the metrics keep waiting.
+        """
+        from mlflow.entities import Metric
+
+        while self._waiting:
+            batch = self._waiting[:METRICS_A_BATCH]
+            with refusals(self._store_uri):
+                self._client.log_batch(self.id, metrics=[Metric(*metric) for metric in batch])
+            del self._waiting[: len(batch)]
+        self._sent = time.monotonic()
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags under their full names; None is left out.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        from mlflow.entities import RunTag
+
+        entities = [
+            RunTag(key[:MAX_KEY], str(value)[:MAX_TAG])
+            for key, value in tags.items()
+            if value is not None
+        ]
+        with refusals(self._store_uri):
+            for start in range(0, len(entities), PARAMS_A_BATCH):
+                self._client.log_batch(self.id, tags=entities[start : start + PARAMS_A_BATCH])
+
+    def log_json(self, name: str, value: Any) -> None:
+        """Keep `value` as the JSON artifact `name`, such as `report.json`; NaN becomes null.
+
+        Raises:
+            StoreError: The store or the disk refused.
+        """
+        plain = _without_nan(json.loads(json.dumps(value, default=str)))
+        local = local_folder(self._artifacts)
+        if local is not None:
+            write_json(local / name, plain)
+            return
+        with tempfile.TemporaryDirectory() as folder, refusals(self._store_uri):
+            file = Path(folder) / Path(name).name
+            write_json(file, plain)
+            parent = str(Path(name).parent)
+            self._client.log_artifact(self.id, str(file), None if parent == "." else parent)
+
+    @contextmanager
+    def artifact_folder(self, name: str) -> Iterator[Path]:
+        """A folder to write into, which becomes the artifact `name` when the block ends well.
+
+        On a local store it is written in place, without a copy, and stands whole or not at all.
+
+        Raises:
+            StoreError: The store or the disk refused, or the artifact exists already.
+        """
+        local = local_folder(self._artifacts)
+        if local is not None:
+            with atomic_dir(local / name) as folder:
+                yield folder
+            return
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+            with refusals(self._store_uri):
+                self._client.log_artifacts(self.id, temporary, name)
+
+    def log_artifacts(self, folder: Path, name: str | None = None) -> None:
+        """Keep a copy of `folder` as the artifact `name`; None takes the folder's own name.
+
+        Raises:
+            StoreError: The store or the disk refused, or the artifact exists already.
+        """
+        with self.artifact_folder(name or folder.name) as target:
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+
+    def end(self, status: str) -> None:
+        """Send what waits and set the final status: FINISHED, FAILED or KILLED.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        self.flush()
+        with refusals(self._store_uri):
+            self._client.set_terminated(self.id, status)
+
+
+@contextmanager
+def started(
+    client: MlflowClient,
+    store_uri: str,
+    experiment_id: str,
+    name: str,
+    kind: str,
+    *,
+    params: Mapping[str, Any],
+    tags: Mapping[str, object],
+    config: Mapping[str, Any] | None,
+) -> Iterator[Run]:
+    """The context behind `Store.run`."""
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of run; there are {list(KINDS)}")
+    given = {key: str(value)[:MAX_TAG] for key, value in tags.items() if value is not None}
+    with refusals(store_uri):
+        info = client.create_run(
+            experiment_id, run_name=name, tags={**_own_tags(kind), **given}
+        ).info
+    run = Run(client, store_uri, info.run_id, name, kind, info.artifact_uri)
+    try:
+        if params:
+            run.log_params(params)
+        if config is not None:
+            run.log_json("config.json", config)
+        yield run
+        run.end("FINISHED")
+    except BaseException as error:
+        # The first error is the one to tell; a store that also refuses the end changes nothing.
+        with suppress(StoreError):
+            run.set_tags({f"{TAG}error": f"{type(error).__name__}: {error}"})
+        with suppress(StoreError):
+            run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder of a local artifact URI; None for a remote one."""
+    path = uri.removeprefix("file://")
+    return Path(path) if path.startswith("/") else None
+
+
+def _own_tags(kind: str) -> dict[str, str]:
+    tags = {f"{TAG}kind": kind, "mlflow.source.name": f"lorarec {kind}"}
+    with suppress(PackageNotFoundError):
+        tags[f"{TAG}version"] = version("lorarec")
+    with suppress(OSError, KeyError, ImportError):
+        tags["mlflow.user"] = getpass.getuser()
+    with suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True
+        )
+        tags[f"{TAG}git_sha"] = found.stdout.strip()
+    return tags
+
+
+def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in params.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flat_params(value, f"{key}.")
+            continue
+        if isinstance(value, list | tuple):
+            value = ",".join(str(part) for part in value)
+        text = "none" if value is None else str(value)
+        if len(text) > MAX_PARAM:
+            text = text[: MAX_PARAM - 1] + "…"
+        yield re.sub(r"[^\w.\- /:]", "_", key)[:MAX_KEY], text
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,77 @@
+"""Training rows and validation users as tensors, grouped by domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lorarec.data.interactions import Interactions
+from lorarec.errors import TrainingError
+from lorarec.training.negatives import CatalogueSampler
+
+
+@dataclass(frozen=True)
+class DomainExamples:
+    """What one domain trains on."""
+
+    name: str
+    users: Tensor
+    """int64 (n,): user row of each interaction."""
+    items: Tensor
+    """int64 (n,): item row of each interaction."""
+    weights: Tensor | None
+    """float32 (n,), or None where every row weighs 1."""
+    sampler: CatalogueSampler
+    """The domain's catalogue, to draw negatives from."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def examples_of(
+    train: Interactions, domains: Sequence[str], power: float = 1.0, device: str = "cpu"
+) -> list[DomainExamples]:
+    """Training rows of some domains.
+
+    Args:
+        train: The training part.
+        domains: Their names, in the order wanted.
+        power: Negatives are drawn ∝ count^power.
+        device: Where the tensors live.
+
+    Raises:
+        TrainingError: A domain has no training row.
+    """
+    found = []
+    for name in domains:
+        part = train.domain(name)
+        if not len(part):
+            raise TrainingError(
+                f"Domain {name!r} has no training row. Expected at least one; look at "
+                f"`lorarec data describe` and at the split."
+            )
+        catalogue, counts = np.unique(part.item, return_counts=True)
+        weighted = bool((part.weight != 1).any())
+        if weighted and not float(part.weight.sum()) > 0:
+            raise TrainingError(
+                f"All {len(part)} training rows of domain {name!r} weigh 0. Expected some weight "
+                f"above 0; check the weight column."
+            )
+        found.append(
+            DomainExamples(
+                name=name,
+                users=torch.from_numpy(part.user.astype(np.int64)).to(device),
+                items=torch.from_numpy(part.item.astype(np.int64)).to(device),
+                weights=torch.from_numpy(part.weight).to(device) if weighted else None,
+                sampler=CatalogueSampler(
+                    torch.from_numpy(catalogue.astype(np.int64)).to(device),
+                    torch.from_numpy(counts).to(device),
+                    power,
+                ),
+            )
+        )
+    return found

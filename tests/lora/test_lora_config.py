@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from lorarec.errors import ConfigError
+from lorarec.lora.config import AdapterConfig, full_config, lora_config, parse_targets
+
+
+def test_rank_alone_means_users_items_transform_and_bias() -> None:
+    config = lora_config(8, 64)
+    assert config.ranks == {"users": 8, "items": 8, "transform": 8}
+    assert config.bias
+
+
+def test_targets_replace_the_default_ones() -> None:
+    config = lora_config(8, 64, "items")
+    assert config.ranks == {"items": 8}
+    assert not config.bias
+
+
+def test_a_rank_in_targets_wins_over_rank() -> None:
+    assert lora_config(8, 64, "items:2,users").ranks == {"users": 8, "items": 2}
+
+
+def test_bias_alone_has_no_rank() -> None:
+    config = lora_config(8, 64, "bias")
+    assert (config.ranks, config.bias) == ({}, True)
+
+
+@pytest.mark.parametrize("rank", [1, 64])
+def test_ranks_from_one_to_the_dimension_are_taken(rank: int) -> None:
+    assert lora_config(rank, 64).ranks["users"] == rank
+
+
+@pytest.mark.parametrize("rank", [-1, 0, 65])
+def test_a_rank_outside_one_to_d_is_refused_with_the_range(rank: int) -> None:
+    with pytest.raises(ConfigError, match=rf"Rank {rank} for users .* 1 to 64") as refused:
+        lora_config(rank, 64)
+    assert refused.value.exit_code == 2
+
+
+def test_a_named_rank_above_d_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Rank 65 for items"):
+        lora_config(8, 64, "items:65")
+
+
+def test_the_advised_rank_fits_a_small_base() -> None:
+    with pytest.raises(ConfigError, match="--rank 4"):
+        lora_config(9, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("item:8", "Did you mean 'items'"),
+        ("", "no target ''"),
+        ("items,,bias", "no target ''"),
+        ("items,items", "twice"),
+        ("bias:4", "no rank"),
+        ("items:x", "whole number"),
+        ("items:1.5", "whole number"),
+        ("items:", "whole number"),
+        ("items:0", "1 or more"),
+        ("items:-3", "1 or more"),
+    ],
+)
+def test_unreadable_targets_are_refused_with_the_reason(text: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        parse_targets(text)
+
+
+def test_spaces_around_targets_are_ignored() -> None:
+    assert parse_targets("items:8, bias") == {"items": 8, "bias": None}
+
+
+@pytest.mark.parametrize("text", ["users:3,items:8,transform:2,bias", "items:8", "bias"])
+def test_describe_names_targets_as_they_are_parsed(text: str) -> None:
+    config = lora_config(1, 64, text)
+    assert config.describe() == text
+    assert lora_config(5, 64, config.describe()) == config
+
+
+def test_full_fine_tuning_has_rows_and_bias_and_no_rank() -> None:
+    config = full_config(3)
+    assert (config.kind, config.ranks, config.bias, config.seed) == ("full", {}, True, 3)
+    assert config.describe() == "users,items,bias"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"ranks": {"users": 0}},
+        {"ranks": {"users": -1}},
+        {"ranks": {"tower": 4}},
+        {"alpha": 0.0},
+        {"kind": "dora"},
+        {"rnak": 4},
+    ],
+)
+def test_a_recorded_shape_that_cannot_be_is_refused(edit: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        AdapterConfig.model_validate(AdapterConfig().model_dump() | edit)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorarec.lora.attach import Touched, attach
+from lorarec.lora.config import full_config, lora_config
+from lorarec.lora.size import adapter_size, factor_counts, largest_saving_rank, oversized
+
+
+@given(rows=st.integers(0, 10_000), dim=st.integers(1, 512))
+def test_the_largest_saving_rank_saves_and_the_next_does_not(rows: int, dim: int) -> None:
+    best = largest_saving_rank(rows, dim)
+    factors, values = factor_counts(rows, dim, best + 1)
+    assert 0 <= best <= dim
+    assert factors >= values
+    if best:
+        factors, values = factor_counts(rows, dim, best)
+        assert factors < values
+
+
+def test_factors_are_counted_as_two_matrices() -> None:
+    assert factor_counts(rows=100, dim=64, rank=8) == (100 * 8 + 8 * 64, 100 * 64)
+
+
+def test_a_lora_adapter_is_counted_by_hand(
+    base_maker: Callable[..., Any], touched: Touched
+) -> None:
+    size = adapter_size(attach(base_maker().model, lora_config(2, 4), touched), 3, 4)
+    rows = (3 * 2 + 2 * 4) + (4 * 2 + 2 * 4)
+    transform, bias, grown = 2 * 4 * 2, 7, (2 + 3) * 4
+    assert size.factors == rows + transform + bias
+    assert size.grown == grown
+    assert size.full == (3 + 4) * 4 + bias + grown
+    assert size.parameters == size.factors + grown
+    assert size.optimizer_bytes == size.parameters * 8
+
+
+def test_full_fine_tuning_is_its_own_measure(
+    base_maker: Callable[..., Any], touched: Touched
+) -> None:
+    size = adapter_size(attach(base_maker().model, full_config(), touched), 3, 4)
+    assert size.parameters == size.full
+    assert size.share_of_full == 1.0
+
+
+def test_a_table_that_is_no_target_is_still_full_fine_tuning_s(
+    base_maker: Callable[..., Any], touched: Touched
+) -> None:
+    size = adapter_size(attach(base_maker().model, lora_config(2, 4, "bias"), touched), 3, 4)
+    assert size.factors == 7
+    assert size.full == (3 + 4) * 4 + 7 + 20
+
+
+def only(rows: int, dim: int) -> Touched:
+    none = torch.empty(0, dtype=torch.int64)
+    return Touched(torch.arange(rows), none, torch.empty(0, dim), torch.empty(0, dim), none)
+
+
+def test_factors_that_outnumber_their_rows_are_told_with_both_counts_and_the_best_rank(
+    base_maker: Callable[..., Any],
+) -> None:
+    base = base_maker(users=6, items=8, dim=8).model
+    (sentence,) = oversized(attach(base, lora_config(4, 8, "users"), only(6, 8)))
+    assert "Rank 4 on users trains 56 numbers" in sentence
+    assert "6 touched rows have 48" in sentence
+    assert "largest rank that saves is 3" in sentence
+
+
+def test_equal_counts_are_oversized_too(base_maker: Callable[..., Any]) -> None:
+    base = base_maker(users=8, items=8, dim=8).model
+    assert factor_counts(8, 8, 4) == (64, 64)
+    assert len(oversized(attach(base, lora_config(4, 8, "users"), only(8, 8)))) == 1
+
+
+def test_a_rank_that_saves_is_not_warned_of(base_maker: Callable[..., Any]) -> None:
+    base = base_maker(users=8, items=8, dim=8).model
+    assert oversized(attach(base, lora_config(3, 8, "users"), only(8, 8))) == []
+
+
+@pytest.mark.parametrize("kind", ["no rows", "full", "bias"])
+def test_what_has_no_factors_is_not_warned_of(base_maker: Callable[..., Any], kind: str) -> None:
+    base = base_maker(users=8, items=8, dim=8).model
+    config = (
+        full_config() if kind == "full" else lora_config(8, 8, "bias" if kind == "bias" else None)
+    )
+    assert oversized(attach(base, config, only(0 if kind == "no rows" else 8, 8))) == []
+
+
+def test_one_touched_row_saves_at_no_rank(base_maker: Callable[..., Any]) -> None:
+    (sentence,) = oversized(attach(base_maker().model, lora_config(1, 4, "users"), only(1, 4)))
+    assert "no rank saves" in sentence
