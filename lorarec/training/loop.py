@@ -35,6 +35,8 @@ class Options:
     weight_decay: float = 0.0
     patience: int = 5
     seed: int = 0
+    decay: bool = True
+    """Let the step size fall linearly to zero over the epochs."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def fit(
     best = _measure(validate, history, 0, None, parameters, report)
     waited = 0
     for epoch in range(1, options.epochs + 1):
-        for group in optimizer.param_groups:
+        for group in optimizer.param_groups if options.decay else ():
             # A linear fall to zero settles what noisy small batches leave unsettled.
             group["lr"] = options.learning_rate * (1 - (epoch - 1) / options.epochs)
         losses = _train_epoch(models, domains, options, generator, optimizer, epoch, report)

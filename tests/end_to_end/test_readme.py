@@ -15,6 +15,7 @@ from pages import ROOT, commands, words
 FAST = {
     "LORAREC_TRAIN__EPOCHS": "2",
     "LORAREC_TRAIN__THREADS": "1",
+    "OMP_NUM_THREADS": "1",
     "LORAREC_ADAPT__EPOCHS": "2",
     "LORAREC_MODEL__DIM": "16",
     "LORAREC_EVALUATE__BOOTSTRAP": "50",
@@ -43,6 +44,7 @@ def run(command: str) -> None:
     assert found.returncode == 0, f"{command}\n{found.stdout}{found.stderr}"
 
 
+@pytest.mark.timeout(900)  # a dozen commands, each of which loads torch and MLflow
 @pytest.mark.parametrize("page", ["README.md", "data/README.md", "pipelines/README.md"])
 def test_the_commands_of_a_page_run_as_typed(project: Path, page: str) -> None:
     for folder in ("data/sample", "pipelines"):
@@ -51,6 +53,6 @@ def test_the_commands_of_a_page_run_as_typed(project: Path, page: str) -> None:
     for command in typed(page):
         run(command)
     if page == "README.md":
-        scored = pl.read_csv("scored.csv")
-        assert scored.columns == [*pl.read_csv("pairs.csv").columns, "score"]
+        scored = pl.read_csv("data/scored.csv")
+        assert scored.columns == [*pl.read_csv("data/pairs.csv").columns, "score"]
         assert scored["score"].is_finite().all()

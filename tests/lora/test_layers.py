@@ -238,3 +238,10 @@ def test_a_bias_without_rows_is_the_base_s_and_zero_for_grown_items() -> None:
     module = DomainBias(ItemBias(values), NONE)
     module.set_cold(torch.tensor([1]))
     assert module(torch.tensor([3, 9])).tolist() == [3.0, 0.0]
+
+
+def test_a_grown_row_gives_the_last_touched_row_no_gradient() -> None:
+    module = lora(table(), rows=torch.tensor([7]), grown=1)
+    module(torch.tensor([8])).sum().backward()
+    assert module.a.grad is not None
+    assert module.a.grad.coalesce().indices().numel() == 0

@@ -37,7 +37,7 @@ def test_the_denominator_is_that_of_the_full_softmax_in_expectation(power: float
     scores = torch.randn(12, generator=generator)
     q = torch.arange(1.0, 13.0) ** power
     q /= q.sum()
-    drawn = torch.multinomial(q, 4000 * 8, replacement=True, generator=generator).view(-1, 8)
+    drawn = torch.multinomial(q, 2000 * 8, replacement=True, generator=generator).view(-1, 8)
     # One call for each trial of 8 draws; exp(loss + s_p) is the denominator.
     totals = torch.stack(
         [
@@ -46,7 +46,7 @@ def test_the_denominator_is_that_of_the_full_softmax_in_expectation(power: float
         ]
     )
     estimate = float((totals + scores[0]).exp().mean())
-    assert estimate == pytest.approx(float(scores.exp().sum()), rel=0.03)
+    assert estimate == pytest.approx(float(scores.exp().sum()), rel=0.05)
 
 
 def test_many_draws_approach_the_full_softmax_s_loss() -> None:

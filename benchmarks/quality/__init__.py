@@ -1,0 +1,1 @@
+"""How well lorarec recommends, on public data sets."""

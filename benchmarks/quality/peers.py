@@ -1,0 +1,151 @@
+"""The peers: EASE in closed form and iALS of `implicit`, trained on train rows alone."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from scipy.linalg import lapack
+
+from benchmarks.quality.protocols import BLOCK, train_pairs
+
+Array = np.ndarray[Any, Any]
+L2 = (50.0, 100.0, 300.0, 1000.0)
+"""Ridge penalties of EASE that validation chooses from."""
+PLAIN_L2 = 100.0
+"""The penalty of the arm `ease`, not tuned."""
+IALS = tuple((reg, alpha) for alpha in (3.0, 10.0) for reg in (1.0, 3.0, 10.0, 30.0))
+"""Regularization and alpha of iALS that validation chooses from."""
+FACTORS, ITERATIONS = 64, 15
+
+
+class Known(ABC):
+    """Scores by ids what a model scores by rows; unknown users and items have 0.
+
+    Args:
+        frame: Split logs; only train rows are used, a repeated pair counts once.
+    """
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.users, self.items, self.pairs = train_pairs(frame)
+
+    @abstractmethod
+    def rows(self, users: Array) -> Array:
+        """Scores float32 (m, all items) of user rows (m,)."""
+
+    def matrix(self, users: pl.Series, items: pl.Series) -> Array:
+        """Scores float32 (users, items)."""
+        user, item = (
+            known.rows(ids, missing="mark")
+            for known, ids in ((self.users, users), (self.items, items))
+        )
+        scores = np.zeros((len(user), len(item)), np.float32)
+        inside = np.flatnonzero(item >= 0)
+        for start in range(0, len(user), BLOCK):
+            block = np.arange(start, min(len(user), start + BLOCK))
+            block = block[user[block] >= 0]
+            scores[np.ix_(block, inside)] = self.rows(user[block])[:, item[inside]]
+        return scores
+
+    def score(self, users: pl.Series, items: pl.Series) -> Array:
+        """Scores float32 (n,) of pairs, in their order."""
+        user, item = (
+            known.rows(ids, missing="mark")
+            for known, ids in ((self.users, users), (self.items, items))
+        )
+        scores = np.zeros(len(user), np.float32)
+        known_pairs = np.flatnonzero((user >= 0) & (item >= 0))
+        distinct, place = np.unique(user[known_pairs], return_inverse=True)
+        order = np.argsort(place, kind="stable")
+        starts = np.arange(0, len(distinct), BLOCK)
+        ends = np.searchsorted(place[order], starts + BLOCK)
+        begins = np.searchsorted(place[order], starts)
+        for start, begin, end in zip(starts, begins, ends, strict=True):
+            block = self.rows(distinct[start : start + BLOCK])
+            chosen = order[begin:end]
+            at = known_pairs[chosen]
+            scores[at] = block[place[chosen] - start, item[at]]
+        return scores
+
+
+class Ease(Known):
+    """EASE (Steck 2019): B = I - P / diag(P), P = (XᵀX + λI)⁻¹; a user scores x·B.
+
+    Solved in float64, kept in float32.
+    """
+
+    def __init__(self, frame: pl.DataFrame, l2: float) -> None:
+        super().__init__(frame)
+        gram = (self.pairs.T @ self.pairs).toarray(order="F").astype(np.float64)
+        gram[np.diag_indices_from(gram)] += l2
+        factor, failed = lapack.dpotrf(gram, lower=0, overwrite_a=1)
+        inverse, failed_too = lapack.dpotri(factor, lower=0, overwrite_c=1)
+        if failed or failed_too:
+            raise ValueError(f"EASE with l2 {l2:g} has no Cholesky factor. Expected l2 above 0.")
+        weights = np.triu(inverse).astype(np.float32)
+        diagonal = np.diagonal(inverse).copy()
+        del gram, factor, inverse
+        weights += np.triu(weights, 1).T
+        weights /= -diagonal.astype(np.float32)
+        np.fill_diagonal(weights, 0.0)
+        self.weights = weights
+
+    def rows(self, users: Array) -> Array:
+        """Each user's train items times the item weights."""
+        found: Array = self.pairs[users] @ self.weights
+        return found
+
+
+class Ials(Known):
+    """Implicit ALS (Hu, Koren and Volinsky 2008) as `implicit` has it."""
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        regularization: float,
+        alpha: float,
+        iterations: int = ITERATIONS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(frame)
+        from implicit.als import AlternatingLeastSquares
+
+        with _one_blas_thread():
+            model = AlternatingLeastSquares(
+                factors=FACTORS,
+                regularization=regularization,
+                alpha=alpha,
+                iterations=iterations,
+                num_threads=threads(),
+                random_state=seed,
+                use_gpu=False,
+            )
+            model.fit(sparse.csr_matrix(self.pairs), show_progress=False)
+        self.user_factors, self.item_factors = model.user_factors, model.item_factors
+
+    def rows(self, users: Array) -> Array:
+        """Inner products of the factors."""
+        found: Array = self.user_factors[users] @ self.item_factors.T
+        return found
+
+
+def threads() -> int:
+    """`OMP_NUM_THREADS` where it is set, else all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """implicit runs its own threads, each of which calls BLAS."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
