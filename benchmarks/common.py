@@ -57,8 +57,8 @@ def data_folder(name: str) -> Path:
     folder = Path(found).resolve() / name
     if found and folder.is_dir():
         return folder
-    state = f"LORAREC_DATA is {found!r} and has no folder {name}" if found else "It is not set"
-    say(f"{state}. Expected LORAREC_DATA to name the folder that holds {name}/.")
+    state = f"is {found!r}, which has no folder {name}" if found else "is not set"
+    say(f"LORAREC_DATA {state}. Expected the folder of the data sets, which holds {name}/.")
     raise SystemExit(2)
 
 

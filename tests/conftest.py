@@ -8,11 +8,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lorarec.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from world import Ended, World
 
 STORE = Path("mlruns") / "mlflow.db"
 
@@ -51,6 +54,42 @@ def project(bare_project: Path, store_template: Path) -> Path:
 def settings(bare_project: Path) -> Settings:
     """The defaults."""
     return load_settings()
+
+
+@pytest.fixture(scope="session")
+def world_template(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> World:
+    """Made once; tests get copies."""
+    from world import DOMAINS, make_template
+
+    from lorarec.data.logs import write_logs
+    from lorarec.data.synthetic import make_logs
+
+    folder = tmp_path_factory.mktemp("world")
+    write_logs(make_logs(DOMAINS, users=120, items=80, interactions=3000), folder / "logs.parquet")
+    return make_template(folder, store_template)
+
+
+@pytest.fixture
+def world(bare_project: Path, world_template: World) -> World:
+    """A tiny pretrained and adapted world in the working directory, free to be spoilt."""
+    from world import copied
+
+    return copied(world_template, bare_project)
+
+
+@pytest.fixture
+def ran(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`ran("adapt", "--domain", "books")`: a command in this process, as typed."""
+    from world import Ended
+
+    from lorarec.cli.main import _run
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        code = _run([str(argument) for argument in arguments])
+        return Ended(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

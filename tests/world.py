@@ -147,17 +147,15 @@ def store_in(folder: Path) -> Store:
     return open_store(Tracking(uri=uri), environ={})
 
 
-def make_template(folder: Path, database: Path, logs: pl.DataFrame) -> World:
+def make_template(folder: Path, database: Path) -> World:
     """Pretrain and adapt: seconds, once a session.
 
     Args:
-        folder: Empty.
+        folder: Holds nothing but logs.parquet, of `DOMAINS`.
         database: An empty one of MLflow's schema.
-        logs: Of `DOMAINS`.
     """
     (folder / "mlruns").mkdir()
     shutil.copy(database, folder / "mlruns" / "mlflow.db")
-    logs.write_parquet(folder / "logs.parquet")
     lines = [f"{key} = {json.dumps(value)}" for key, value in SMALL.items()]
     (folder / "lorarec.toml").write_text("\n".join(lines) + "\n")
     settings, store = Settings().with_options(SMALL), store_in(folder)

@@ -21,7 +21,7 @@ L2 = (50.0, 100.0, 300.0, 1000.0)
 """Ridge penalties of EASE that validation chooses from."""
 PLAIN_L2 = 100.0
 """The penalty of the arm `ease`, not tuned."""
-IALS = tuple((reg, alpha) for alpha in (3.0, 10.0) for reg in (1.0, 3.0, 10.0, 30.0))
+IALS = tuple((reg, alpha) for alpha in (30.0, 10.0, 100.0, 3.0) for reg in (0.3, 3.0))
 """Regularization and alpha of iALS that validation chooses from."""
 FACTORS, ITERATIONS = 64, 15
 

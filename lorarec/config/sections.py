@@ -106,23 +106,26 @@ class Model(Section):
 class Train(Section):
     """How a base is trained."""
 
-    epochs: int = Field(default=100, ge=1)
+    epochs: int = Field(default=30, ge=1)
     """Passes over the training rows, at most; early stopping may end sooner."""
 
-    batch_size: int = Field(default=4096, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
     """Training rows a step."""
 
-    negatives: int = Field(default=256, ge=1)
+    negatives: int = Field(default=1024, ge=1)
     """Sampled items of the row's own domain that a step contrasts its rows with."""
 
-    learning_rate: Positive = 0.01
+    learning_rate: Positive = 0.03
     """Step size of Adam, above 0."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Pull of touched rows toward zero, 0 or more."""
 
+    averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
+    """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""
+
     patience: int = Field(default=5, ge=1)
-    """Validations without a better recall before training stops."""
+    """Validations without a better nDCG before training stops."""
 
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Fixes initial values, order of rows, negatives and random splits."""
@@ -146,26 +149,29 @@ class Adapt(Section):
     targets: str | None = None
     """What adapts, such as `users:4,items:8,bias`; None is rows, transform, bias, grown rows."""
 
-    epochs: int = Field(default=50, ge=1)
+    epochs: int = Field(default=15, ge=1)
     """Passes over the domain's training rows, at most."""
 
-    batch_size: int = Field(default=2048, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
     """Training rows a step."""
 
-    negatives: int = Field(default=256, ge=1)
+    negatives: int = Field(default=1024, ge=1)
     """Sampled items of the domain that a step contrasts its rows with."""
 
     learning_rate: Positive = 0.01
     """Step size, above 0."""
 
-    learning_rate_grid: Annotated[tuple[Positive, ...], BeforeValidator(_listed)] = (1.0,)
+    learning_rate_grid: Annotated[tuple[Positive, ...], BeforeValidator(_listed)] = (0.3, 1.0, 3.0)
     """Multiples of `learning_rate` that are tried; validation chooses. Full fine-tuning too."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Pull of touched rows back to the base, 0 or more."""
 
+    averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
+    """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""
+
     patience: int = Field(default=5, ge=1)
-    """Validations without a better recall before training stops."""
+    """Validations without a better nDCG before training stops."""
 
 
 class Evaluate(Section):

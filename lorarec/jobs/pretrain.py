@@ -190,6 +190,7 @@ def train_base(
             weight_decay=train.weight_decay,
             patience=train.patience,
             seed=train.seed,
+            averaging=train.averaging,
         ),
         lambda: validation(models),
         listen.step,

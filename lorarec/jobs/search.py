@@ -90,6 +90,7 @@ def search(
             weight_decay=adapt.weight_decay,
             patience=adapt.patience,
             seed=config.seed,
+            averaging=adapt.averaging,
         )
         models = {domain: model}
         history = fit(

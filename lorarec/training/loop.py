@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lorarec.errors import TrainingError
 from lorarec.models.base import BaseModel
+from lorarec.training.averaging import WeightAverage
 from lorarec.training.examples import DomainExamples
 from lorarec.training.losses import full_softmax, sampled_softmax
 from lorarec.training.optimizers import RowAdam
@@ -35,8 +36,8 @@ class Options:
     weight_decay: float = 0.0
     patience: int = 5
     seed: int = 0
-    decay: bool = True
-    """Let the step size fall linearly to zero over the epochs."""
+    averaging: float = 1.0
+    """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,12 @@ def fit(
     history = History()
     best = _measure(validate, history, 0, None, parameters, report)
     waited = 0
+    average = WeightAverage(parameters, options.averaging)
     for epoch in range(1, options.epochs + 1):
-        for group in optimizer.param_groups if options.decay else ():
-            # A linear fall to zero settles what noisy small batches leave unsettled.
-            group["lr"] = options.learning_rate * (1 - (epoch - 1) / options.epochs)
         losses = _train_epoch(models, domains, options, generator, optimizer, epoch, report)
-        kept = _measure(validate, history, epoch, losses, parameters, report)
+        average.update()
+        with average.applied():
+            kept = _measure(validate, history, epoch, losses, parameters, report)
         best, waited = (kept, 0) if kept else (best, waited + 1)
         if waited >= options.patience:
             break
@@ -169,8 +170,8 @@ def _train_epoch(
         if value != value or value in (float("inf"), float("-inf")):
             raise TrainingError(
                 f"The loss of domain {domain.name!r} became {value} in epoch {epoch}. Expected a "
-                f"finite number; lower the learning rate, such as "
-                f"--set train.learning_rate={options.learning_rate / 10:g}."
+                f"finite number; lower the learning rate, now {options.learning_rate:g}, by --set "
+                f"train.learning_rate=... (a base) or adapt.learning_rate=... (an adapter)."
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -203,7 +203,7 @@ def test_a_loss_that_is_no_number_ends_training_with_advice(
     model = made()
     with torch.no_grad():
         model.tables()["users"].fill_(torch.nan)
-    with pytest.raises(TrainingError, match=r"became nan in epoch 1.*learning_rate=0\.005"):
+    with pytest.raises(TrainingError, match=r"became nan in epoch 1.*now 0\.05"):
         fit({"d": model}, parameters_of(model), examples, OPTIONS, dict)
 
 

@@ -1,0 +1,77 @@
+"""The peers score as their formulas say, and are measured as our own arms are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from pages import ROOT
+
+ROWS = {
+    "user_id": ["a", "a", "b", "b", "c", "c", "d", "a", "b", "c", "d", "a", "b", "c", "d"],
+    "item_id": ["1", "2", "2", "3", "1", "3", "4", "3", "1", "2", "1", "4", "4", "4", "2"],
+    "split": ["train"] * 7 + ["valid"] * 4 + ["test"] * 4,
+}
+IDS = pl.Series(["c", "a", "nobody", "d"])
+ITEMS = pl.Series(["2", "nothing", "1", "4", "3"])
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+@pytest.fixture
+def frame() -> pl.DataFrame:
+    return pl.DataFrame(ROWS).with_columns(domain=pl.lit("de"))
+
+
+def peer(name: str, frame: pl.DataFrame) -> Any:
+    from benchmarks.quality.peers import Ease, Ials
+
+    return Ease(frame, 2.0) if name == "ease" else Ials(frame, 1.0, 3.0, iterations=2)
+
+
+def test_ease_is_its_closed_form(frame: pl.DataFrame) -> None:
+    found = peer("ease", frame)
+    x = found.pairs.toarray()
+    inverse = np.linalg.inv(x.T @ x + 2.0 * np.eye(4))
+    weights = np.eye(4) - inverse / np.diag(inverse)
+    np.testing.assert_allclose(found.rows(np.arange(4)), x @ weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ease", "ials"])
+def test_pairs_score_as_the_matrix_does(frame: pl.DataFrame, name: str) -> None:
+    found = peer(name, frame)
+    matrix = found.matrix(IDS, ITEMS)
+    users = IDS.gather(np.repeat(np.arange(4), 5))
+    items = pl.concat([ITEMS] * 4)
+    shuffled = np.random.default_rng(0).permutation(20)
+    pairs = found.score(users.gather(shuffled), items.gather(shuffled))
+    np.testing.assert_allclose(pairs, matrix.ravel()[shuffled], atol=1e-6)
+    assert not matrix[2].any()
+    assert not matrix[:, 1].any()
+    assert matrix[0].any()
+
+
+def test_only_train_rows_count(frame: pl.DataFrame) -> None:
+    train = peer("ease", frame.filter(pl.col("split") == "train"))
+    np.testing.assert_array_equal(train.weights, peer("ease", frame).weights)
+
+
+def test_validation_ranks_among_unseen_items_and_counts_ties_as_misses(
+    frame: pl.DataFrame,
+) -> None:
+    from benchmarks.quality.protocols import validate_peer
+
+    from lorarec.jobs.ranking import Arena
+
+    class Flat:
+        def matrix(self, users: pl.Series, items: pl.Series) -> np.ndarray[Any, Any]:
+            return np.zeros((len(users), len(items)), np.float32)
+
+    # Users a, b and c have two unseen items each, d three: all tied, so the last of them.
+    expected = np.mean([1 / np.log2(3)] * 3 + [1 / np.log2(4)])
+    assert validate_peer(Flat(), Arena.of(frame, "de")) == pytest.approx(expected)
