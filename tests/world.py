@@ -29,13 +29,19 @@ OUTSIDE = "games"
 SMALL = {
     "model.dim": 8,
     "train.epochs": 2,
+    "train.batch_size": 512,
+    "train.learning_rate": 0.02,
     "train.threads": 1,
     "train.device": "cpu",
-    "adapt.epochs": 2,
+    "adapt.epochs": 3,
+    "adapt.batch_size": 128,
+    "adapt.learning_rate": 0.05,
+    "adapt.learning_rate_grid": [1.0],
+    "adapt.averaging": 1.0,
     "adapt.rank": 2,
     "evaluate.bootstrap": 20,
 }
-"""Enough to see what a command does; what it learns is other tests' matter."""
+"""Enough to see what a command does; how well it learns is other tests' matter."""
 
 
 @dataclass(frozen=True)

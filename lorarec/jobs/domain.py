@@ -72,8 +72,24 @@ def domain_data(base: Base, frame: pl.DataFrame, domain: str) -> DomainData:
     train = rows.filter(pl.col("split") == "train")
     users = base.users.extend(train["user_id"])
     items = base.items.extend(train["item_id"])
-    indexed = Interactions.from_frame(rows, users, items)
-    return DomainData(domain, users, items, indexed.part("train"), indexed.part("valid"))
+    return DomainData(domain, users, items, *train_and_valid(rows, users, items))
+
+
+def train_and_valid(
+    frame: pl.DataFrame, users: Vocabulary, items: Vocabulary
+) -> tuple[Interactions, Interactions]:
+    """Train rows, and the validation rows of users that have a row.
+
+    A validation item without a row stays in, behind the last row: it is in no catalogue and so
+    counts as a miss.
+    """
+    valid = frame.filter(pl.col("split") == "valid")
+    domains = frame["domain"].unique().sort().to_list()
+    train = frame.filter(pl.col("split") == "train")
+    return (
+        Interactions.from_frame(train, users, items, domains),
+        Interactions.from_frame(valid, users, items.extend(valid["item_id"]), domains),
+    )
 
 
 def touched_rows(base: Base, data: DomainData) -> Touched:

@@ -10,7 +10,7 @@ import polars as pl
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
-from lorarec.errors import NotFoundError
+from lorarec.errors import ConfigError, NotFoundError
 from lorarec.evaluation.evaluate import (
     RECALL_DENOMINATOR,
     ArmResult,
@@ -72,6 +72,7 @@ def evaluate(
 
     Raises:
         NotFoundError: There is no such base, adapter, domain or part.
+        ConfigError: No arm is left without the adapter.
         AdapterMismatchError: The adapter is of another base.
     """
     chosen = choose_base(store, base, listen)
@@ -80,6 +81,11 @@ def evaluate(
     if "lora" in arms and found is None:
         if adapter == NO_ADAPTER:
             arms.remove("lora")
+            if not arms:
+                raise ConfigError(
+                    "The only arm asked for is lora, and --adapter none leaves it out. Expected "
+                    "another arm beside it, such as --arms popularity,base."
+                )
         else:
             raise NotFoundError(
                 f"There is no adapter of {domain!r} on this base to evaluate. Make one: "

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.config import Settings
-from lorarec.data.interactions import Interactions
 from lorarec.data.source import DataSource, absolute
 from lorarec.data.splits import SplitRecord, split_logs
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
+from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.lora.layers import DomainBias
 from lorarec.models.artefact import (
@@ -159,24 +159,20 @@ def train_base(
         the model's, and what happened.
     """
     train = settings.train
-    rows = Interactions.from_frame(frame, users, items)
-    domains = [d for d in rows.domains if len(rows.part("train").domain(d))]
-    start_users, start_items = spectral_tables(
-        rows.part("train").csr(), settings.model.dim, train.seed
-    )
+    fitted, validated = train_and_valid(frame, users, items)
+    domains = [d for d in fitted.domains if len(fitted.domain(d))]
+    start_users, start_items = spectral_tables(fitted.csr(), settings.model.dim, train.seed)
     model = MatrixFactorization.from_tables(
         start_users, start_items, settings.model.similarity, settings.model.temperature
     ).to(device)
-    examples = examples_of(rows.part("train"), domains, device=device)
+    examples = examples_of(fitted, domains, device=device)
     models: dict[str, BaseModel] = {}
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
     for domain in examples:
         bias = DomainBias(None, domain.sampler.items).to(device)
         models[domain.name] = model.replaced(bias=bias)
         parameters[f"bias.{domain.name}"] = bias.b
-    validation = RankingValidation(
-        rows.part("train"), rows.part("valid"), domains, train.seed, device
-    )
+    validation = RankingValidation(fitted, validated, domains, train.seed, device)
     listen.begin("pretrain", train.epochs * sum(map(len, examples)))
     history = fit(
         models,

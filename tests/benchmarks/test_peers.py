@@ -65,7 +65,6 @@ def test_validation_ranks_among_unseen_items_and_counts_ties_as_misses(
     frame: pl.DataFrame,
 ) -> None:
     from benchmarks.quality.protocols import validate_peer
-
     from lorarec.jobs.ranking import Arena
 
     class Flat:

@@ -40,9 +40,7 @@ def test_the_run_names_its_base_domain_rank_and_data(world: World) -> None:
 
 
 def test_the_runs_adapter_digest_is_the_artefacts(world: World) -> None:
-    adapter = load_adapter(
-        world.artifacts(world.adapter) / "adapter", world.load(world.base)
-    )
+    adapter = load_adapter(world.artifacts(world.adapter) / "adapter", world.load(world.base))
     assert world.run(world.adapter).tag("adapter_digest") == adapter.info.digest
 
 
@@ -57,6 +55,14 @@ def test_the_curve_is_recorded_by_epoch(world: World) -> None:
     run_id = world.adapter.removeprefix("runs:/")
     history = world.store.client.get_metric_history(run_id, "valid_recall_at_20")
     assert {metric.step for metric in history} >= {0, 1, 2}
+
+
+def test_every_step_size_of_the_grid_is_tried_and_recorded(world: World) -> None:
+    done = world.adapt("movies", {"adapt.learning_rate_grid": [0.5, 2.0]})
+    metrics = world.run(done.run).metrics
+    assert {f"trial_{n}/valid_recall_at_20" for n in (0, 1)} <= set(metrics)
+    assert "trial_2/valid_recall_at_20" not in metrics
+    assert done.adapter.info.learning_rate in (0.025, 0.1)
 
 
 def test_the_stored_adapter_scores_as_the_trained_one(world: World) -> None:
@@ -90,9 +96,7 @@ def test_a_domain_that_the_base_has_not_seen_grows_rows_for_its_new_ids(world: W
     base = world.load(world.other_base)
     adapter = load_adapter(world.artifacts(world.other_adapter) / "adapter", base)
     t_valid = base.info.split.t_valid
-    train = world.frame.filter(
-        (pl.col("domain") == OUTSIDE) & (pl.col("timestamp") < t_valid)
-    )
+    train = world.frame.filter((pl.col("domain") == OUTSIDE) & (pl.col("timestamp") < t_valid))
     for vocabulary, known, column in (
         (adapter.users, base.users, "user_id"),
         (adapter.items, base.items, "item_id"),
@@ -143,9 +147,7 @@ def test_an_unknown_domain_gets_the_nearest_and_no_run(world: World) -> None:
 
 def test_a_rank_that_saves_nothing_is_warned_of_with_both_counts(world: World) -> None:
     words = Words()
-    done = world.adapt(
-        "movies", {"adapt.targets": "items:8"}, listen=words.listener
-    )
+    done = world.adapt("movies", {"adapt.targets": "items:8"}, listen=words.listener)
     rows = len(done.adapter.model.items.rows)
     factors, values = factor_counts(rows, 8, 8)
     best = largest_saving_rank(rows, 8)

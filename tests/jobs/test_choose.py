@@ -129,7 +129,7 @@ def test_an_adapter_of_another_base_names_both_digests_and_its_base(world: World
 
 
 def test_a_named_adapter_of_another_domain_is_refused(world: World) -> None:
-    with pytest.raises(NotFoundError, match="'books'. Expected one of 'movies'"):
+    with pytest.raises(NotFoundError, match=r"'books'\. Expected one of 'movies'"):
         adapter_of(world, "movies", world.adapter)
 
 

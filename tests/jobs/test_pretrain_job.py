@@ -200,9 +200,7 @@ def test_repeated_pairs_are_legal(world: World) -> None:
 
 @pytest.mark.parametrize("column", ["item_id", "user_id"])
 def test_a_domain_may_have_one_item_or_one_user(world: World, column: str) -> None:
-    tiny = world.frame.head(600).with_columns(
-        pl.lit("only").alias(column), domain=pl.lit("tiny")
-    )
+    tiny = world.frame.head(600).with_columns(pl.lit("only").alias(column), domain=pl.lit("tiny"))
     base = world.pretrain(pl.concat([world.frame, tiny]).sort("timestamp")).base
     assert "tiny" in base.info.domains
     assert "tiny" in base.domain_bias

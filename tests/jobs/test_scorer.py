@@ -91,6 +91,4 @@ def test_users_and_items_without_a_row_are_marked(scorer: Scorer) -> None:
 def test_a_pair_scores_as_its_vectors_do(scorer: Scorer) -> None:
     users, _ = scorer.user_vectors(USERS)
     items, bias, _ = scorer.item_vectors(ITEMS)
-    np.testing.assert_allclose(
-        scorer.score(USERS, ITEMS), (users * items).sum(1) + bias, rtol=1e-6
-    )
+    np.testing.assert_allclose(scorer.score(USERS, ITEMS), (users * items).sum(1) + bias, rtol=1e-6)
