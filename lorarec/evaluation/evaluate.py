@@ -149,9 +149,11 @@ class Difference:
     p_value: float
 
 
-def _intervals(per_user: Mapping[str, Floats], resamples: int, seed: int) -> dict[str, Interval]:
+def _intervals(
+    per_user: Mapping[str, Floats], resamples: int, seed: int, confidence: float
+) -> dict[str, Interval]:
     columns = np.stack(list(per_user.values()), axis=1)
-    found = intervals_of(columns, bootstrap_means(columns, resamples, seed))
+    found = intervals_of(columns, bootstrap_means(columns, resamples, seed), confidence)
     return dict(zip(per_user, found, strict=True))
 
 
@@ -160,12 +162,13 @@ def _segments(
     cold: npt.NDArray[np.bool_] | None,
     resamples: int,
     seed: int,
+    confidence: float,
 ) -> dict[str, dict[str, Interval]]:
     if cold is None:
         return {}
     parts = {"known_users": ~cold, "new_users": cold}
     return {
-        name: _intervals({key: v[mask] for key, v in per_user.items()}, resamples, seed)
+        name: _intervals({key: v[mask] for key, v in per_user.items()}, resamples, seed, confidence)
         for name, mask in parts.items()
         if mask.any()
     }
@@ -193,6 +196,7 @@ def evaluate_ranking(
     parameters: int | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    confidence: float = 0.95,
 ) -> ArmResult:
     """Evaluate one arm's full rankings.
 
@@ -209,6 +213,7 @@ def evaluate_ranking(
         parameters: How many numbers the arm trained.
         resamples: Of the bootstrap over users.
         seed: Of the bootstrap; one seed for all arms.
+        confidence: Share that an interval covers, between 0 and 1.
 
     Raises:
         DataError: No user has held-out items, or the arrays do not fit.
@@ -245,7 +250,7 @@ def evaluate_ranking(
         name=name,
         users=users,
         per_user=per_user,
-        intervals=_intervals(per_user, resamples, seed),
+        intervals=_intervals(per_user, resamples, seed, confidence),
         coverage=coverage,
         counts=Counts(
             users=len(users),
@@ -255,7 +260,7 @@ def evaluate_ranking(
             held_out_items=int(hits.sizes.sum()),
             outside_catalogue=outside,
         ),
-        segments=_segments(per_user, cold_users, resamples, seed),
+        segments=_segments(per_user, cold_users, resamples, seed, confidence),
         cold=cold_users,
         catalogue=catalogue_kind,
         parameters=parameters,
@@ -269,6 +274,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    confidence: float = 0.95,
 ) -> dict[str, dict[str, Difference]]:
     """Each arm minus the baseline, paired by user.
 
@@ -278,6 +284,7 @@ def compare(
         metrics: Metric keys, such as `recall_at_20`. None: all of the baseline.
         resamples: Of the paired bootstrap.
         seed: Of the resamples.
+        confidence: Share that an interval covers, between 0 and 1.
 
     Returns:
         By arm (without the baseline), by metric key.
@@ -291,14 +298,19 @@ def compare(
     base = results[baseline]
     keys = list(base.per_user) if metrics is None else list(metrics)
     return {
-        arm: _paired(result, base, keys, resamples, seed)
+        arm: _paired(result, base, keys, resamples, seed, confidence)
         for arm, result in results.items()
         if arm != baseline
     }
 
 
 def _paired(
-    arm: ArmResult, base: ArmResult, keys: Sequence[str], resamples: int, seed: int
+    arm: ArmResult,
+    base: ArmResult,
+    keys: Sequence[str],
+    resamples: int,
+    seed: int,
+    confidence: float,
 ) -> dict[str, Difference]:
     if not np.array_equal(arm.users, base.users):
         raise DataError(
@@ -312,7 +324,7 @@ def _paired(
                 raise NotFoundError(f"Arm {side.name!r} has no metric {key!r}.{close}")
     columns = np.stack([arm.per_user[key] - base.per_user[key] for key in keys], axis=1)
     means = bootstrap_means(columns, resamples, seed)
-    found = intervals_of(columns, means)
+    found = intervals_of(columns, means, confidence)
     return {
         key: Difference(interval, two_sided_p_value(means[:, column]))
         for column, (key, interval) in enumerate(zip(keys, found, strict=True))

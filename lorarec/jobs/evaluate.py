@@ -162,6 +162,7 @@ def evaluate_arms(
             parameters=parameters,
             resamples=settings.evaluate.bootstrap,
             seed=settings.train.seed,
+            confidence=settings.evaluate.confidence,
         )
     return results, users
 
@@ -179,6 +180,7 @@ def compare_with_base(
         metrics=keys,
         resamples=settings.evaluate.bootstrap,
         seed=settings.train.seed,
+        confidence=settings.evaluate.confidence,
     )
 
 

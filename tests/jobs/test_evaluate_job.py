@@ -309,6 +309,16 @@ def test_a_cut_beyond_the_catalogue_misses_only_what_is_outside_it(world: World)
         assert both["ours"].to_list() == pytest.approx(both["hit"].to_list())
 
 
+def test_a_lower_confidence_narrows_every_interval(world: World) -> None:
+    def width(confidence: float) -> tuple[float, float]:
+        found = run(world, settings={"evaluate.confidence": confidence, "evaluate.bootstrap": 200})
+        own = found.results["lora"].intervals["recall_at_20"]
+        minus = found.differences["lora"]["recall_at_20"].interval
+        return own.high - own.low, minus.high - minus.low
+
+    assert all(few < many for few, many in zip(width(0.5), width(0.99), strict=True))
+
+
 def test_an_excluded_domain_is_evaluated_with_its_own_adapter(world: World) -> None:
     found = run(world, OUTSIDE, base=world.other_base)
     assert world.run(found.run).tag("base_run") == world.other_base
