@@ -1,0 +1,16 @@
+"""Side features of users and items: tables → arrays that a tower takes, statistics from train only.
+
+Any id of the table gets its features, also one that has no interaction: grow the vocabulary by the
+table's ids and transform all of its rows. What is unknown or missing has a place of its own.
+"""
+
+from lorarec.data.features.infer import Inferred, infer_specs
+from lorarec.data.features.reading import read_features
+from lorarec.data.features.specs import FeatureSpec
+
+__all__ = [
+    "FeatureSpec",
+    "Inferred",
+    "infer_specs",
+    "read_features",
+]
