@@ -4,13 +4,19 @@ Any id of the table gets its features, also one that has no interaction: grow th
 table's ids and transform all of its rows. What is unknown or missing has a place of its own.
 """
 
+from lorarec.data.features.encoder import FeatureEncoder
 from lorarec.data.features.infer import Inferred, infer_specs
 from lorarec.data.features.reading import read_features
 from lorarec.data.features.specs import FeatureSpec
+from lorarec.data.features.table import Bags, FeatureTable, Vectors
 
 __all__ = [
+    "Bags",
+    "FeatureEncoder",
     "FeatureSpec",
+    "FeatureTable",
     "Inferred",
+    "Vectors",
     "infer_specs",
     "read_features",
 ]
