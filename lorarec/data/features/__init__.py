@@ -4,6 +4,7 @@ Any id of the table gets its features, also one that has no interaction: grow th
 table's ids and transform all of its rows. What is unknown or missing has a place of its own.
 """
 
+from lorarec.data.features.artefact import load_encoder, save_encoder
 from lorarec.data.features.encoder import FeatureEncoder
 from lorarec.data.features.infer import Inferred, infer_specs
 from lorarec.data.features.reading import read_features
@@ -18,5 +19,7 @@ __all__ = [
     "Inferred",
     "Vectors",
     "infer_specs",
+    "load_encoder",
     "read_features",
+    "save_encoder",
 ]
