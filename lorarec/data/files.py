@@ -83,7 +83,8 @@ def _files_of(path: Path) -> list[LogFile]:
 
 
 def _matches(pattern: Path) -> list[LogFile]:
-    found = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
+    relative = pattern.relative_to(pattern.anchor)
+    found = sorted(Path(pattern.anchor).glob(str(relative)))
     files = [LogFile(p, _partition(p.parent.parts)) for p in found if p.is_file() and suffix_of(p)]
     if not files:
         some = ", ".join(p.name for p in found[:5]) or "nothing"
@@ -96,7 +97,9 @@ def _matches(pattern: Path) -> list[LogFile]:
 
 def _files_in(folder: Path) -> list[LogFile]:
     files = sorted(f for f in folder.iterdir() if suffix_of(f) and f.is_file())
-    files = [f for f in files if f.name.startswith("interactions.")] or files
+    if named := [f for f in files if f.name.startswith("interactions.")]:
+        files = named
+        _check_one_each(folder, named)
     if not files:
         below = [f for f in folder.iterdir() if f.is_dir() and "=" in f.name]
         files = sorted(f for d in below for f in d.rglob("*") if suffix_of(f) and f.is_file())
@@ -107,6 +110,17 @@ def _files_in(folder: Path) -> list[LogFile]:
             f"Expected files ending in {', '.join(SUFFIXES)}, or folders named column=value."
         )
     return [LogFile(f, _partition(f.parent.parts)) for f in files]
+
+
+def _check_one_each(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse the same table in two formats: its rows would count twice."""
+    stems = [f.name.lower().removesuffix(suffix_of(f)) for f in files]
+    twice = [f.name for f, stem in zip(files, stems, strict=True) if stems.count(stem) > 1]
+    if twice:
+        raise DataError(
+            f"{folder} holds {' and '.join(twice)}, the same table more than once, so that rows "
+            f"would count twice. Expected one of them; name it, such as {folder / twice[0]}."
+        )
 
 
 def _partition(folders: Sequence[str]) -> tuple[tuple[str, str | None], ...]:
