@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lorarec.data.public.http import HttpError, request
-from lorarec.data.public.part import Part, ChecksumError
+from lorarec.data.public.part import ChecksumError, Part
 from lorarec.data.public.record import RemoteFile
 from lorarec.data.public.watch import SILENT, Watcher
 from lorarec.errors import DataError, LorarecError, NotFoundError

@@ -190,7 +190,7 @@ def _unreachable(error: Exception) -> HttpError:
     if isinstance(cause, TimeoutError):
         return HttpError("it did not answer in time", passing=True)
     if isinstance(cause, socket.gaierror):
-        return HttpError("its name could not be looked up; is there a network?", passing=True)
+        return HttpError("its name could not be looked up, as without a network", passing=True)
     return HttpError(_said(cause), passing=True)
 
 

@@ -5,12 +5,16 @@ import json
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from email.message import Message
+from io import BytesIO
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from file_server import FileServer
 
 from lorarec.data.public.download import Patience, download
+from lorarec.data.public.http import HttpError, _Redirects
 from lorarec.data.public.record import RemoteFile
 from lorarec.data.public.watch import Watcher
 from lorarec.errors import DataError, NotFoundError, StoreError
@@ -72,7 +76,7 @@ def test_the_published_checksum_holds(
 def test_a_wrong_checksum_leaves_nothing(
     file: RemoteFile, tmp_path: Path, patience: Patience
 ) -> None:
-    with pytest.raises(DataError, match="has the MD5 .*, expected ") as error:
+    with pytest.raises(DataError, match=r"has the MD5 .*, expected ") as error:
         download(checked(file, digest("md5", b"other")), tmp_path / "a.zip", patience=patience)
     assert digest("md5")[4:] in str(error.value)
     assert list(tmp_path.iterdir()) == []
@@ -248,7 +252,7 @@ def test_a_name_that_is_not_known_asks_for_a_network(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", offline)
-    with pytest.raises(DataError, match="is there a network"):
+    with pytest.raises(DataError, match="as without a network"):
         download(RemoteFile("http://data.invalid/a", "a"), tmp_path / "a", patience=patience)
 
 
@@ -287,3 +291,9 @@ def test_a_full_disk_keeps_what_came(
     assert not (tmp_path / "a.zip").exists()
     download(file, tmp_path / "a.zip", patience=patience)
     assert (tmp_path / "a.zip").read_bytes() == BODY
+
+
+def test_a_redirect_never_leaves_https() -> None:
+    asked = Request("https://example.org/a")
+    with pytest.raises(HttpError, match="not safe"):
+        _Redirects().redirect_request(asked, BytesIO(), 302, "", Message(), "http://example.org/a")
