@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from file_server import FileServer
 
+from lorarec.data.logs import load_logs, logs_digest
 from lorarec.data.public.download import Patience
+from lorarec.data.public.get import import_data
 from lorarec.data.public.watch import Watcher
 
 
@@ -50,5 +53,18 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return tmp_path / "original"
+
+    return make
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Callable[..., pl.DataFrame]:
+    """`imported("xmarket", folder)`: the logs that an import makes, as they are read again."""
+
+    def make(name: str, path: Path, **given: list[str]) -> pl.DataFrame:
+        made = import_data(name, path, tmp_path / "out", given)
+        logs = load_logs(made.path)
+        assert logs_digest(logs) == made.digest
+        return logs
 
     return make
