@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lorarec.cli.data_public import get, import_
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.errors import ConfigError, DataError
 
@@ -29,6 +30,10 @@ def data() -> None:
       lorarec data synth data
       lorarec data check data
     """
+
+
+data.add_command(get)
+data.add_command(import_)
 
 
 @data.command(context_settings=_HELP)
