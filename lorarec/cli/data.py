@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lorarec.cli.data_prepared import append, prepare
 from lorarec.cli.data_public import get, import_
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.errors import ConfigError, DataError
@@ -23,17 +24,18 @@ _PAIRS_SHOWN = 15
 
 @click.group(context_settings=_HELP)
 def data() -> None:
-    """Make, check and describe interaction logs.
+    """Get, make, check, describe and prepare interaction logs.
 
     \b
     Example:
       lorarec data synth data
       lorarec data check data
+      lorarec data prepare data prepared
     """
 
 
-data.add_command(get)
-data.add_command(import_)
+for command in (prepare, append, get, import_):
+    data.add_command(command)
 
 
 @data.command(context_settings=_HELP)

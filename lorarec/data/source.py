@@ -25,7 +25,9 @@ class DataSource(BaseModel):
     min_rating: float | None = None
     """Rows rated below this were dropped."""
     rating_weight: bool = False
-    """Whether ratings weigh the rows."""
+    """Whether a rating weighs a row that has no weight."""
+    events: dict[str, float] = Field(default_factory=dict)
+    """Event type → weight; empty where rows are not weighed by event."""
     digest: str = ""
     """SHA-256 of the rows in their order, before the split."""
     rows: int = 0
@@ -36,7 +38,11 @@ class DataSource(BaseModel):
     def read(self) -> tuple[pl.DataFrame, DataSource]:
         """The logs as they are now, and this source with their digest and number of rows."""
         logs = read_logs(
-            [Path(p) for p in self.paths], self.columns, self.min_rating, self.rating_weight
+            [Path(p) for p in self.paths],
+            self.columns,
+            self.min_rating,
+            self.rating_weight,
+            self.events,
         )
         found = {
             "digest": logs_digest(logs.frame),

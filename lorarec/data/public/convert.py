@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lorarec.data.contract import find_violations
+from lorarec.data.contract import Checker
 from lorarec.data.logs import load_logs, logs_digest, write_logs
 from lorarec.data.public import amazon2023, kuairand, movielens, wsdm22, xmarket
 from lorarec.data.public.archive import GIB, find_files, names_in
@@ -167,8 +167,9 @@ def _checked(source: Source, converted: Converted) -> pl.DataFrame:
                 f"{nulls:,} of {table.height:,} rows are without {name}. Expected one in each, as "
                 f"in the original: a file is damaged; get it again from {source.page}."
             )
-    if violations := find_violations(table):
-        broken = " ".join(violation.sentence() for violation in violations)
+    checker = Checker()
+    if checker.check(table) is not None:
+        broken = " ".join(violation.sentence() for violation in checker.violations)
         raise DataError(
             f"The files of {source.name} hold what no log may. {broken} Expected the original "
             f"files; get them again from {source.page}."
