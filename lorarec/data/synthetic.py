@@ -8,9 +8,9 @@ g. The log-odds that user u takes item i in domain d at the moment t are
 
     12 cos(p_u, q_i (I + A_d B_d^T)) + log popularity_d(i) + 1.5 t ⟨g, q_i⟩
 
-and -inf before the first day of the user or of the item. log popularity_d(i) = -0.7 log(rank + 10),
-a power law in a rank that is half common to all domains. Four fifths of users and of items are
-there on day 0, the others begin on any later day.
+and -inf before the first day of the user or of the item. log popularity_d(i) = -log(rank + 10), a
+power law in a rank that is half common to all domains. Four fifths of users and of items are there
+on day 0, the others begin on any later day.
 
 This one law holds at every size, exactly: a user's pairs (item, moment) in a domain are drawn
 independently with these odds, moments even over the user's time there, and a pair that repeats an

@@ -10,12 +10,12 @@ from lorarec.data.made.streams import stream
 
 Array = np.ndarray[Any, Any]
 
-SLOPE = 0.7  # of log popularity against log rank
+SLOPE = 1.0  # of log popularity against log rank
 HEAD = 10.0  # ranks that flatten the very top
 
 
 def make_popularity(seed: int, domains: int, items: int) -> Array:
-    """Log popularity, -0.7 log(rank + 10), in a rank that is half common, half the domain's own.
+    """Log popularity, -log(rank + 10), in a rank that is half common, half the domain's own.
 
     Ranks run over all items, so that a catalogue holds some of them.
 

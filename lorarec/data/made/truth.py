@@ -42,10 +42,11 @@ class World:
     item_first_day: Array
     """int64 (items,): the same for items."""
     seed: int
+    """All of it follows from the seed and the sizes."""
     start: int
     """Seconds since 1970 at which the window begins."""
     days: int
-    """Length of the window."""
+    """Length of the window; the moment 1 is its end."""
 
     @property
     def rank(self) -> int:
