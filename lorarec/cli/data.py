@@ -187,7 +187,7 @@ def _keep_others(path: Path, same: bool) -> None:
     """Refuse to replace a file that holds something else."""
     if path.exists() and not same:
         raise ConfigError(
-            f"{path} exists and holds something else. Expected a new file or the same logs; "
+            f"{path} exists and holds something else. Expected a new file or the same rows; "
             f"choose another OUT, or add --force to replace it."
         )
 

@@ -126,10 +126,9 @@ def _logs(world: World, interactions: int) -> pl.DataFrame:
         user, item = users[rows.user], items[rows.item]
         seconds = _seconds(world, user, item, rows.moment)
         parts.append((user, item, np.full(len(user), d), seconds))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    del parts
-    sizes = np.array([len(world.user_first_day), len(world.item_first_day)])
-    return logs_of(*columns, world.domains, sizes)
+    user, item, domain, seconds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    sizes = (len(world.user_first_day), len(world.item_first_day))
+    return logs_of(user, item, domain, seconds, world.domains, sizes)
 
 
 def _seconds(world: World, user: Array, item: Array, moment: Array) -> Array:

@@ -118,5 +118,7 @@ def test_bisection_counts_what_is_at_most_the_level() -> None:
     rng = np.random.default_rng(0)
     line = rng.integers(2, size=500)
     level = rng.uniform(0, 1, 500) * tables[line, -1]
-    expected = [np.searchsorted(tables[a], b, side="right") for a, b in zip(line, level, strict=True)]
+    expected = [
+        np.searchsorted(tables[a], b, side="right") for a, b in zip(line, level, strict=True)
+    ]
     assert sampling._bisect(tables.ravel(), line * 5, level, 5).tolist() == expected

@@ -108,4 +108,4 @@ def make_amounts(seed: int, members: Membership, there: Array, total: int) -> li
 def _homes(members: Membership) -> Array:
     """Places of user d in domain d among all (domain, user) pairs, flattened."""
     domains, users = members.user_in.shape
-    return np.arange(domains) * (users + 1)
+    return np.asarray(np.arange(domains) * (users + 1))

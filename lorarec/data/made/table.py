@@ -22,7 +22,12 @@ def ids(prefix: str, count: int) -> pl.Series:
 
 
 def logs_of(
-    user: Array, item: Array, domain: Array, seconds: Array, names: Sequence[str], sizes: Array
+    user: Array,
+    item: Array,
+    domain: Array,
+    seconds: Array,
+    names: Sequence[str],
+    sizes: tuple[int, int],
 ) -> pl.DataFrame:
     """Canonical logs by time; rows of the same second stay in the order given.
 
@@ -36,8 +41,8 @@ def logs_of(
     """
     order = np.argsort(seconds, kind="stable")
     columns = {
-        "user_id": (ids("u", int(sizes[0])), user),
-        "item_id": (ids("i", int(sizes[1])), item),
+        "user_id": (ids("u", sizes[0]), user),
+        "item_id": (ids("i", sizes[1]), item),
         "domain": (pl.Series(list(names), dtype=pl.String), domain),
     }
     frame = pl.DataFrame(

@@ -103,8 +103,7 @@ class World:
         items = np.flatnonzero(self.item_in[d])
         items = items[np.argsort(self.taste.item_kind[items], kind="stable")]
         law = DomainLaw(
-            vectors=SHARPNESS
-            * shifted(self.taste.kinds, self.shift_left[d], self.shift_right[d]),
+            vectors=SHARPNESS * shifted(self.taste.kinds, self.shift_left[d], self.shift_right[d]),
             trend=DRIFT * (self.taste.kinds @ self.taste.drift),
             kind=self.taste.item_kind[items],
             weight=np.exp(self.popularity[d][items]),
