@@ -45,6 +45,7 @@ Array = np.ndarray[Any, Any]
 DOMAINS = ("books", "movies", "music", "games")
 START = date(2025, 1, 1)
 _MOST_DAYS = 36_500
+_YEARS = (1970, 4999)  # whose seconds the column contract takes
 
 
 def make_logs(
@@ -90,7 +91,9 @@ def make_world(
     Raises:
         ConfigError: There are no domains, a name is empty or repeats, or a number is out of range.
     """
-    _check(domains, users, items, interactions, rank, days)
+    _check_domains(domains)
+    _check_numbers(len(domains), users, items, interactions, rank, days)
+    _check_start(start)
     first_days = [
         make_first_days(seed, name, count, days)
         for name, count in (("users", users), ("items", items))
@@ -138,21 +141,31 @@ def _seconds(world: World, user: Array, item: Array, moment: Array) -> Array:
     return np.asarray(world.start + np.maximum(seconds, first * DAY_SECONDS))
 
 
-def _check(
-    domains: Sequence[str], users: int, items: int, interactions: int, rank: int, days: int
-) -> None:
+def _check_domains(domains: Sequence[str]) -> None:
     names = [name.strip() for name in domains]
     if not names or "" in names or len(set(names)) < len(names):
         raise ConfigError(
             f"Found the domains {', '.join(map(repr, domains)) or 'none'}. Expected one or more "
             f"different names, such as --domains books,movies,music,games."
         )
-    smallest = 2 * len(names)
+
+
+def _check_numbers(
+    domains: int, users: int, items: int, interactions: int, rank: int, days: int
+) -> None:
+    smallest = 2 * domains
     for option, value in (("users", users), ("items", items), ("interactions", interactions)):
         if value < smallest:
             raise ConfigError(
-                f"--{option} is {value}. Expected at least {smallest} for {len(names)} domains."
+                f"--{option} is {value}. Expected at least {smallest} for {domains} domains."
             )
     for option, value, least, most in (("rank", rank, 0, DIM), ("days", days, 1, _MOST_DAYS)):
         if not least <= value <= most:
             raise ConfigError(f"--{option} is {value}. Expected {least} to {most}.")
+
+
+def _check_start(start: date) -> None:
+    if not _YEARS[0] <= start.year <= _YEARS[1]:
+        raise ConfigError(
+            f"--start is {start:%Y-%m-%d}. Expected a date of the years {_YEARS[0]} to {_YEARS[1]}."
+        )

@@ -258,3 +258,16 @@ def test_domains_are_different_names(domains: list[str]) -> None:
 def test_numbers_out_of_range_are_refused_by_name(option: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"--{option} is {value}. Expected"):
         make_logs(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start", [date(1969, 12, 31), date(5000, 1, 1)])
+def test_the_window_begins_in_a_year_that_the_contract_takes(start: date) -> None:
+    with pytest.raises(
+        ConfigError, match=r"--start is .*Expected a date of the years 1970 to 4999"
+    ):
+        make_logs(start=start)
+
+
+def test_the_last_window_keeps_the_contract() -> None:
+    logs = make_logs(users=20, items=20, interactions=80, start=date(4999, 12, 31), days=36_500)
+    assert check_frame(logs).ok
