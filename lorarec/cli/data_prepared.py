@@ -163,7 +163,8 @@ def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json
     sizes = dataset.sizes()
     click.echo(
         f"{dataset.folder}: {len(dataset):,} rows ({rows:,} of them new), "
-        f"{sizes['users']:,} users, {sizes['items']:,} items, {sizes['domains']:,} domains. Digest {dataset.digest[:12]}."
+        f"{sizes['users']:,} users, {sizes['items']:,} items, {sizes['domains']:,} domains. "
+        f"Digest {dataset.digest[:12]}."
     )
     if split is not None:
         print_table(
