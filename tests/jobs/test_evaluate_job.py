@@ -267,6 +267,15 @@ def test_changed_logs_are_refused_and_taken_when_meant(world: World) -> None:
     assert "trained on other logs" in words
 
 
+def test_a_drawn_split_is_not_drawn_again_over_other_logs(world: World) -> None:
+    world.pretrain(world.frame, "random")
+    world.frame.tail(2500).write_parquet(world.folder / "some.parquet")
+    with pytest.raises(DataError, match="would become validation or test"):
+        run(world, adapter="none", paths=[world.folder / "some.parquet"])
+    with pytest.raises(DataError, match="would become validation or test"):
+        world.adapt("books", paths=[world.folder / "some.parquet"])
+
+
 def test_without_test_rows_it_says_to_evaluate_on_valid(world: World) -> None:
     world.pretrain(split_column(world.frame, "train", "train", "valid"), "column")
     with pytest.raises(NotFoundError, match=r"no rows in 'test'.*--on valid"):
