@@ -51,8 +51,8 @@ def evaluate(
     """Compare popularity, the frozen base, the adapter and full fine-tuning.
 
     Every arm ranks the domain's whole catalogue without the items a user has already had, and is
-    measured on the same users. Recall is hits / held-out items; brackets are bootstrap intervals, of
-    95 % unless evaluate.confidence says otherwise. The arm full is trained once and reused.
+    measured on the same users. Recall is hits / held-out items; brackets are bootstrap intervals,
+    of 95 % unless evaluate.confidence says otherwise. The arm full is trained once and reused.
 
     \b
     Example:
