@@ -18,7 +18,8 @@ from lorarec.config import Settings, Tracking
 from lorarec.jobs.adapt import Adapted, adapt
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.pretrain import Pretrained, pretrain
-from lorarec.models.artefact import Base, load_base
+from lorarec.models.artefact import Base, BaseInfo, load_base
+from lorarec.models.record import load_record, save_record
 from lorarec.tracking import Store, open_store
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import find_run, recent_runs
@@ -179,6 +180,10 @@ def copied(world: World, folder: Path) -> World:
     with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database, database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
-    for record in folder.glob("mlruns/artifacts/*/artifacts/base/base.json"):
-        record.write_text(record.read_text().replace(old, new))
+    for path in folder.glob("mlruns/artifacts/*/artifacts/base/base.json"):
+        info = load_record(path, BaseInfo)
+        moved = info.data.model_copy(
+            update={"paths": [p.replace(old, new) for p in info.data.paths]}
+        )
+        save_record(path, info.model_copy(update={"data": moved}))
     return World(folder, world.base, world.adapter, world.other_base, world.other_adapter)

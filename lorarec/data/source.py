@@ -52,32 +52,61 @@ class DataSource(BaseModel):
         return logs.frame, self.model_copy(update=found)
 
     def read_again(
-        self, split: SplitRecord, instead: Sequence[Path] = ()
+        self, split: SplitRecord, instead: Sequence[Path] = (), *, learns: bool = True
     ) -> tuple[pl.DataFrame, DataSource]:
         """The same logs, split as recorded.
 
         Args:
             split: The recorded split; its boundaries are used as they are.
             instead: Other paths to read, by choice; then the digest may differ.
+            learns: Whether something will be trained or measured on the parts. Then a split that
+                follows the rows is refused on other logs: what the base was trained on would be
+                in test. To serve, no part is held out, so it may fall as it likes.
 
         Returns:
             Split logs, and the source they are of.
 
         Raises:
-            DataError: The logs have changed since they were recorded, or cannot be read.
+            DataError: The logs have changed since they were recorded, cannot be read, or would
+                be split otherwise than those that the base was trained on.
         """
-        if instead:
-            frame, source = self.model_copy(update={"paths": absolute(instead)}).read()
-            return apply_split(frame, split), source
-        frame, source = self.read()
+        asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
+        frame, source = asked.read()
         if source.digest != self.digest:
-            raise DataError(
-                f"The logs {', '.join(self.paths)} have changed since the base was trained: "
-                f"digest {source.digest[:12]} ({source.rows:,} rows), expected "
-                f"{self.digest[:12]} ({self.rows:,} rows). Bring the old files back, pretrain "
-                f"again, or say that the new ones are meant: --data {self.paths[0]}"
-            )
+            leaks = learns and split.follows_the_rows
+            if not instead:
+                raise DataError(self._changed(source, leaks))
+            if leaks:
+                raise DataError(self._leaking(source, split))
         return apply_split(frame, split), source
+
+    def _found(self, source: DataSource) -> str:
+        return (
+            f"digest {source.digest[:12]} ({source.rows:,} rows), expected "
+            f"{self.digest[:12]} ({self.rows:,} rows)"
+        )
+
+    def _changed(self, source: DataSource, leaks: bool) -> str:
+        remedy = (
+            "Bring the old files back or pretrain again."
+            if leaks
+            else f"Bring the old files back, pretrain again, or say that the new ones are meant: "
+            f"--data {self.paths[0]}"
+        )
+        return (
+            f"The logs {', '.join(self.paths)} have changed since the base was trained: "
+            f"{self._found(source)}. {remedy}"
+        )
+
+    def _leaking(self, source: DataSource, split: SplitRecord) -> str:
+        how = "valid drawn from train" if split.used == "column" else split.used
+        return (
+            f"The logs {', '.join(source.paths)} are not those that the base was trained on: "
+            f"{self._found(source)}. Its split ({how}) depends on all rows together, so rows that "
+            f"trained the base would become validation or test here. Pretrain on these logs: "
+            f"lorarec pretrain --data {source.paths[0]}. To go on with other logs later, choose a "
+            f"split that tells each row by itself: --split time, or --split column with a `valid`."
+        )
 
 
 def absolute(paths: Sequence[Path]) -> list[str]:

@@ -69,6 +69,16 @@ class SplitRecord(BaseModel):
     notes: list[str] = Field(default_factory=list)
     """Sentences for the screen."""
 
+    @property
+    def follows_the_rows(self) -> bool:
+        """Whether a row's part depends on which other rows there are.
+
+        Then the record fits the logs it was made for and no others: a draw over other rows falls
+        otherwise, and a user's last row is another once rows are added or taken away. A split by
+        recorded seconds, or by a column as it stands, tells each row by itself.
+        """
+        return self.used in ("random", "leave-last-out") or self.valid_cut_from_train
+
 
 def split_logs(
     frame: pl.DataFrame,

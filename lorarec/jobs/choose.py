@@ -8,7 +8,8 @@ from datetime import datetime
 from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
-from lorarec.models.artefact import Base, load_base, load_record
+from lorarec.models.artefact import Base, load_base
+from lorarec.models.record import load_record
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import newest, resolve
 from lorarec.tracking.store import Store

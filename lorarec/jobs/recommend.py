@@ -84,7 +84,8 @@ def prepare(
     chosen = choose_base(store, base, listen)
     found = choose_adapter(store, adapter, chosen.base, domain, listen)
     info = chosen.base.info
-    frame, _ = info.data.read_again(info.split, paths)
+    # Nothing is trained or measured: train only says what can be recommended and what is popular.
+    frame, _ = info.data.read_again(info.split, paths, learns=False)
     arena = Arena.of(frame, domain)
     return Ready(arena, arena.scorer(chosen.base, found), chosen.base, found)
 

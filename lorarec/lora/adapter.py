@@ -16,9 +16,10 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import AdapterMismatchError, ArtifactError
 from lorarec.lora.attach import adapter_state, deltas, restore
 from lorarec.lora.config import AdapterConfig
-from lorarec.models.artefact import FORMAT, Base, Record, load_record
+from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
-from lorarec.storage import read_tensors, sha256_bytes, write_json, write_tensors
+from lorarec.models.record import FORMAT, Record, load_record, save_record
+from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
 Array = np.ndarray[Any, Any]
 
@@ -88,16 +89,15 @@ def save_adapter(adapter: Adapter, folder: Path) -> None:
     ):
         tensors |= _packed(f"{name}.grown_ids", grown_ids(vocabulary, known))
     found = write_tensors(folder / "adapter.safetensors", tensors)
-    write_json(
-        folder / "adapter.json", info.model_copy(update={"weights_digest": found}).model_dump()
-    )
+    save_record(folder / "adapter.json", info.model_copy(update={"weights_digest": found}))
 
 
 def load_adapter(folder: Path, base: Base) -> Adapter:
     """Read an adapter and put it on the base it was trained on.
 
     Raises:
-        AdapterMismatchError: It was trained on another base; both digests are named.
+        AdapterMismatchError: It was trained on another base, both digests are named, or on another
+            split than its base.
         ArtifactError: A file is missing, truncated, edited, or of a newer format.
     """
     info = load_record(folder / "adapter.json", AdapterInfo)
@@ -133,6 +133,13 @@ def _check_base(info: AdapterInfo, base: Base) -> None:
             f"{info.base_digest}, and this base has digest {base.digest}. Expected the same base: "
             f"name it with --base, or adapt again: lorarec adapt --domain {info.domain}"
         )
+    if info.split != base.info.split:
+        ours, theirs = _cut(info.split), _cut(base.info.split)
+        raise AdapterMismatchError(
+            f"The adapter of domain {info.domain!r} was trained on another split than its base: "
+            f"{ours}, and the base's is {theirs}. Expected one cut-off for both, or what the base "
+            f"learnt from is tested on. Adapt again: lorarec adapt --domain {info.domain}"
+        )
     for what, vocabulary, count, digest in (
         ("users", base.users, info.base_users, info.user_vocabulary),
         ("items", base.items, info.base_items, info.item_vocabulary),
@@ -142,6 +149,10 @@ def _check_base(info: AdapterInfo, base: Base) -> None:
                 f"The base's {what} ({len(vocabulary):,} rows) do not begin with the {count:,} "
                 f"rows, digest {digest[:12]}, that the adapter was trained beside. Adapt again."
             )
+
+
+def _cut(split: SplitRecord) -> str:
+    return f"{split.used} (seed {split.seed}, valid from {split.t_valid}, test from {split.t_test})"
 
 
 def _packed(name: str, ids: list[str]) -> dict[str, Array]:

@@ -6,33 +6,22 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel as Schema
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ArtifactError
 from lorarec.models.matrix_factorization import MatrixFactorization
-from lorarec.storage import read_json, read_tensors, sha256_bytes, write_json, write_tensors
-
-R = TypeVar("R", bound="Record")
-FORMAT = 1
-"""Version of the artefacts' format; a newer one is refused."""
-
+from lorarec.models.record import FORMAT, Record, load_record, save_record
+from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
 ROWS, VALUES = "domain_bias.rows.", "domain_bias.values."
 """Before a domain's name in base.safetensors."""
-
-
-class Record(Schema):
-    """Metadata of an artefact: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BaseInfo(Record):
@@ -123,8 +112,7 @@ def save_base(base: Base, folder: Path) -> None:
     found = write_tensors(folder / "base.safetensors", tensors)
     base.users.save(folder / "users.parquet")
     base.items.save(folder / "items.parquet")
-    info = base.info.model_copy(update={"weights_digest": found})
-    write_json(folder / "base.json", info.model_dump())
+    save_record(folder / "base.json", base.info.model_copy(update={"weights_digest": found}))
 
 
 def load_base(folder: Path) -> Base:
@@ -166,30 +154,6 @@ def load_base(folder: Path) -> Base:
             f"One of them was edited; get the base again."
         )
     return Base(model, users, items, info, domain_bias)
-
-
-def load_record(path: Path, schema: type[R]) -> R:
-    """Read an artefact's JSON metadata.
-
-    Raises:
-        ArtifactError: It is missing, no JSON, of a newer format, or lacks or invents a key.
-    """
-    values = read_json(path)
-    found = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise ArtifactError(
-            f"{path} has format version {found}; this lorarec reads up to {FORMAT}. "
-            f"Update it: pip install --upgrade lorarec"
-        )
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ArtifactError(
-            f"{path} is not what lorarec writes: {where}: {first['msg']}. It was edited or is of "
-            f"another version; get the artefact again."
-        ) from error
 
 
 def library_versions() -> dict[str, str]:

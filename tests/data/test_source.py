@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.data.source import DataSource, absolute
-from lorarec.data.splits import SplitRecord, split_logs
+from lorarec.data.splits import How, SplitRecord, split_logs
 from lorarec.errors import DataError
 
 ROWS = "user_id,item_id,domain,timestamp,rating\n" + "".join(
@@ -107,6 +107,67 @@ def test_other_paths_are_cut_where_the_record_says(
     other.write_text("user_id,item_id,domain,timestamp\nu1,i1,books,1\nu1,i2,books,1000000\n")
     again, _ = source.read_again(record, [other])
     assert again["split"].to_list() == ["train", "test"]
+
+
+COLUMN = "user_id,item_id,domain,timestamp,rating,split\n" + "".join(
+    f"u{n % 5},i{n % 7},books,{n + 1},{n % 5 + 1},{'test' if n % 4 == 0 else 'train'}\n"
+    for n in range(40)
+)
+"""A column `split` without `valid`, which is then drawn from train."""
+
+
+@pytest.mark.parametrize(
+    ("how", "rows"), [("random", ROWS), ("leave-last-out", ROWS), ("column", COLUMN)]
+)
+def test_a_split_that_follows_the_rows_is_refused_on_other_logs(
+    tmp_path: Path, logs: Path, how: How, rows: str
+) -> None:
+    logs.write_text(rows)
+    frame, source = DataSource(paths=absolute([logs])).read()
+    split, record = split_logs(frame, how)
+    assert record.follows_the_rows
+    other = tmp_path / "other.csv"
+    other.write_text("".join(rows.splitlines(keepends=True)[:-3]))
+    with pytest.raises(DataError, match="would become validation or test") as refused:
+        source.read_again(record, [other])
+    assert source.digest[:12] in str(refused.value)
+    assert f"lorarec pretrain --data {other}" in str(refused.value)
+    other.write_text(rows)
+    assert source.read_again(record, [other])[0].equals(split)
+
+
+def test_to_serve_a_drawn_split_may_fall_as_it_likes(
+    tmp_path: Path, read: tuple[pl.DataFrame, DataSource]
+) -> None:
+    frame, source = read
+    record = split_logs(frame, "random")[1]
+    other = tmp_path / "other.csv"
+    other.write_text(ROWS + "u9,i1,books,99,5\n")
+    assert source.read_again(record, [other], learns=False)[0].height == 41
+
+
+def test_changed_logs_are_not_offered_where_they_would_be_refused(
+    logs: Path, read: tuple[pl.DataFrame, DataSource]
+) -> None:
+    frame, source = read
+    logs.write_text(ROWS + "u9,i1,books,99,5\n")
+    record = split_logs(frame, "random")[1]
+    with pytest.raises(DataError, match="have changed") as refused:
+        source.read_again(record)
+    assert "--data" not in str(refused.value)
+    with pytest.raises(DataError, match="--data"):
+        source.read_again(record, learns=False)
+
+
+def test_a_given_column_tells_each_row_by_itself(tmp_path: Path, logs: Path) -> None:
+    rows = COLUMN.replace(",train\n", ",valid\n", 1)
+    logs.write_text(rows)
+    frame, source = DataSource(paths=absolute([logs])).read()
+    record = split_logs(frame, "column")[1]
+    assert not record.follows_the_rows
+    other = tmp_path / "other.csv"
+    other.write_text(rows + "u9,i1,books,99,5,test\n")
+    assert source.read_again(record, [other])[0].height == 41
 
 
 def test_a_recorded_rating_limit_is_used_again(logs: Path) -> None:

@@ -13,9 +13,10 @@ from world import OUTSIDE, Words, World
 
 from lorarec.data.logs import load_logs
 from lorarec.data.splits import apply_split
-from lorarec.errors import DataError, LorarecError, NotFoundError
+from lorarec.errors import ArtifactError, DataError, LorarecError, NotFoundError
 from lorarec.jobs.evaluate import Evaluated, evaluate
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.storage import read_json, write_json
 from lorarec.tracking.registry import recent_runs
 
 CHEAP = {"evaluate.arms": "popularity,base,lora"}
@@ -265,6 +266,27 @@ def test_changed_logs_are_refused_and_taken_when_meant(world: World) -> None:
     words = Words()
     run(world, paths=[world.logs], listen=words.listener)
     assert "trained on other logs" in words
+
+
+def test_a_drawn_split_is_not_drawn_again_over_other_logs(world: World) -> None:
+    world.pretrain(world.frame, "random")
+    world.frame.tail(2500).write_parquet(world.folder / "some.parquet")
+    with pytest.raises(DataError, match="would become validation or test"):
+        run(world, adapter="none", paths=[world.folder / "some.parquet"])
+    with pytest.raises(DataError, match="would become validation or test"):
+        world.adapt("books", paths=[world.folder / "some.parquet"])
+
+
+def test_a_cut_off_moved_by_hand_is_refused(world: World) -> None:
+    for uri, kind in ((world.base, "base"), (world.adapter, "adapter")):
+        path = world.artifacts(uri) / kind / f"{kind}.json"
+        whole, record = path.read_text(), read_json(path)
+        record["split"]["t_test"] -= 86_400
+        write_json(path, record)
+        with pytest.raises(ArtifactError, match=f"{kind}.json has digest .* was edited"):
+            run(world)
+        path.write_text(whole)
+    assert run(world).part == "test"
 
 
 def test_without_test_rows_it_says_to_evaluate_on_valid(world: World) -> None:

@@ -219,3 +219,10 @@ def test_the_score_of_a_pair_does_not_depend_on_its_place(world: World, ready: R
     once, _ = scored(ready, world, pairs)
     twice, _ = scored(ready, world, pl.concat([pairs, pairs.reverse()]))
     assert twice["score"].to_list() == [*once["score"], *once["score"].reverse()]
+
+
+def test_other_logs_serve_a_base_of_any_split(world: World) -> None:
+    world.pretrain(world.frame, "random")
+    world.frame.tail(2500).write_parquet(world.folder / "some.parquet")
+    ready = prepare("books", world.store, adapter="none", paths=[world.folder / "some.parquet"])
+    assert len(recommend(ready, USER, 5).items) == 5

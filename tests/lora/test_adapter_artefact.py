@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +23,10 @@ from lorarec.lora.adapter import (
 )
 from lorarec.lora.attach import Touched, attach
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
-from lorarec.models.artefact import FORMAT, Base
+from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
-from lorarec.storage import read_tensors, sha256_file, write_tensors
+from lorarec.models.record import FORMAT, sealed
+from lorarec.storage import read_json, read_tensors, sha256_file, write_json, write_tensors
 
 NEW_USERS = ["Zoë", "用户"]
 NEW_ITEMS = ["", "ключ 1", "a\x00b"]
@@ -79,8 +79,9 @@ def folder(tmp_path: Path, adapter: Adapter) -> Path:
 
 
 def edit_json(folder: Path, **changes: object) -> None:
+    """Change metadata and seal it anew, so that only the checks behind the seal can tell."""
     path = folder / "adapter.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_json(path, sealed(read_json(path) | changes))
 
 
 def edit_tensors(folder: Path, **changes: np.ndarray) -> None:
@@ -276,6 +277,13 @@ def test_missing_grown_ids_are_refused(folder: Path, base: Base) -> None:
     edit_json(folder, weights_digest=sha256_file(path))
     with pytest.raises(ArtifactError, match="ids of grown rows"):
         load_adapter(folder, base)
+
+
+def test_another_split_than_the_bases_is_refused(folder: Path, base: Base) -> None:
+    edit_json(folder, split=base.info.split.model_dump() | {"t_test": 5})
+    with pytest.raises(AdapterMismatchError, match="test from 5") as refused:
+        load_adapter(folder, base)
+    assert "test from None" in str(refused.value)
 
 
 def test_a_newer_format_is_refused_with_the_command_to_update(folder: Path, base: Base) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 
 from lorarec.errors import ArtifactError
 from lorarec.models.artefact import (
-    FORMAT,
     Base,
     DomainBiases,
     load_base,
@@ -21,7 +19,8 @@ from lorarec.models.artefact import (
     weights_of,
 )
 from lorarec.models.matrix_factorization import MatrixFactorization
-from lorarec.storage import read_tensors, sha256_file, write_tensors
+from lorarec.models.record import FORMAT, sealed
+from lorarec.storage import read_json, read_tensors, sha256_file, write_json, write_tensors
 
 FILES = ("base.safetensors", "base.json", "users.parquet", "items.parquet")
 
@@ -39,8 +38,9 @@ def folder(tmp_path: Path, base: Base) -> Path:
 
 
 def edit_json(folder: Path, **changes: object) -> None:
+    """Change metadata and seal it anew, so that only the checks behind the seal can tell."""
     path = folder / "base.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_json(path, sealed(read_json(path) | changes))
 
 
 def edit_tensors(folder: Path, **changes: np.ndarray) -> None:
