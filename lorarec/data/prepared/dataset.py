@@ -19,7 +19,7 @@ from lorarec.data.prepared.manifest import (
 )
 from lorarec.data.prepared.shards import check_files, scan_rows
 from lorarec.data.schema import SCHEMA
-from lorarec.data.splits import SplitRecord, apply_split, in_order
+from lorarec.data.splits import SplitRecord, in_order
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, did_you_mean
 
@@ -106,7 +106,7 @@ class PreparedDataset:
         return rows.filter(pl.col("domain") == place)
 
     def frame(self, domain: str | None = None) -> pl.DataFrame:
-        """Canonical logs, split where the data set is: ids instead of numbers again.
+        """Canonical logs, ids instead of numbers again; `split` is that of the logs, not applied.
 
         Args:
             domain: One of them alone; None takes all.
@@ -120,8 +120,7 @@ class PreparedDataset:
                 ("domain", "domain", self.domains),
             )
         }
-        frame = rows.drop("user", "item", "domain").with_columns(**ids).select(list(SCHEMA))
-        return frame if self.split is None else apply_split(frame, self.split)
+        return rows.drop("user", "item", "domain").with_columns(**ids).select(list(SCHEMA))
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Rows as numbers, a shard at a time, oldest first."""
