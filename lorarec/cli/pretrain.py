@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
 )  # fmt: skip
 @click.option("--model", type=click.Choice(["mf"]), help="Matrix factorization.  [default: mf]")
-@click.option("--dim", type=int, help="Length of a vector.  [default: 64]")
+@click.option("--dim", type=int, help="Length of a vector.  [default: 128]")
 @click.option(
     "--exclude-domain", "exclude", multiple=True, metavar="D",
     help="Keep a domain out of training, validation and vocabularies; may be repeated.",

@@ -100,7 +100,7 @@ class Model(Section):
     name: Literal["mf"] = "mf"
     """`mf`: matrix factorization."""
 
-    dim: int = Field(default=64, ge=1, le=4096)
+    dim: int = Field(default=128, ge=1, le=4096)
     """Length of a user's and an item's vector, 1 to 4096."""
 
     similarity: Literal["cosine", "dot"] = "cosine"
@@ -119,8 +119,9 @@ class Train(Section):
     batch_size: int = Field(default=1024, ge=1)
     """Training rows a step."""
 
-    negatives: int = Field(default=1024, ge=1)
-    """Sampled items of the row's own domain that a step contrasts its rows with."""
+    negatives: int = Field(default=4096, ge=1)
+    """Sampled items of the row's own domain that a step contrasts its rows with; a catalogue that
+    is not larger is taken whole."""
 
     learning_rate: Positive = 0.03
     """Step size of Adam, above 0."""
@@ -162,8 +163,9 @@ class Adapt(Section):
     batch_size: int = Field(default=1024, ge=1)
     """Training rows a step."""
 
-    negatives: int = Field(default=1024, ge=1)
-    """Sampled items of the domain that a step contrasts its rows with."""
+    negatives: int = Field(default=4096, ge=1)
+    """Sampled items of the domain that a step contrasts its rows with; a catalogue that is not
+    larger is taken whole."""
 
     learning_rate: Positive = 0.01
     """Step size, above 0."""
