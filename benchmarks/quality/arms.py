@@ -52,7 +52,7 @@ class Bench:
         markets: All of them.
         store: Where our runs go.
         cache: Finished arms.
-        trials: (regularization, alpha) of iALS that validation chooses from.
+        trials: (regularization, alpha, factors) of iALS that validation chooses from.
         frame: The split logs.
     """
 
@@ -62,7 +62,7 @@ class Bench:
     markets: tuple[str, ...]
     store: Store
     cache: Cache
-    trials: tuple[tuple[float, float], ...]
+    trials: tuple[tuple[float, float, int], ...]
     frame: pl.DataFrame
 
     def seeded(self, seed: int) -> Settings:
@@ -151,7 +151,10 @@ def peer_arms(bench: Bench, markets: Sequence[str], pooled: bool, seed: int) -> 
     if pooled:
         trials = {trial: _ials(bench, markets, trial, 0) for trial in bench.trials}
         chosen = max(trials, key=lambda trial: float(trials[trial]["valid"]))
-        say(f"iALS: validation chose regularization {chosen[0]:g} and alpha {chosen[1]:g}")
+        say(
+            f"iALS: validation chose regularization {chosen[0]:g}, alpha {chosen[1]:g} and "
+            f"{chosen[2]} factors"
+        )
         found["ials"] = trials[chosen] if seed == 0 else _ials(bench, markets, chosen, seed)
     return found
 
@@ -165,9 +168,11 @@ def _ease(bench: Bench, markets: Sequence[str], l2: float, place: str) -> Arrays
     )
 
 
-def _ials(bench: Bench, markets: Sequence[str], trial: tuple[float, float], seed: int) -> Arrays:
+def _ials(
+    bench: Bench, markets: Sequence[str], trial: tuple[float, float, int], seed: int
+) -> Arrays:
     return bench.cache.arm(
-        f"ials-{trial[0]:g}-{trial[1]:g}",
+        f"ials-{trial[0]:g}-{trial[1]:g}-{trial[2]}",
         lambda: _peer(bench, Ials(_train_of(bench, markets), *trial, seed=seed), markets),
         markets=sorted(markets),
         trial=trial,

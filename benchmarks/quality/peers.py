@@ -21,9 +21,14 @@ L2 = (50.0, 100.0, 300.0, 1000.0)
 """Ridge penalties of EASE that validation chooses from."""
 PLAIN_L2 = 100.0
 """The penalty of the arm `ease`, not tuned."""
-IALS = tuple((reg, alpha) for alpha in (30.0, 10.0, 100.0, 3.0) for reg in (0.3, 3.0))
-"""Regularization and alpha of iALS that validation chooses from."""
-FACTORS, ITERATIONS = 64, 15
+IALS = tuple(
+    (reg, alpha, factors)
+    for factors in (128, 64)
+    for alpha in (30.0, 10.0, 100.0, 3.0)
+    for reg in (0.3, 3.0)
+)
+"""Regularization, alpha and factors of iALS that validation chooses from."""
+ITERATIONS = 15
 
 
 class Known(ABC):
@@ -111,6 +116,7 @@ class Ials(Known):
         frame: pl.DataFrame,
         regularization: float,
         alpha: float,
+        factors: int,
         iterations: int = ITERATIONS,
         seed: int = 0,
     ) -> None:
@@ -119,7 +125,7 @@ class Ials(Known):
 
         with _one_blas_thread():
             model = AlternatingLeastSquares(
-                factors=FACTORS,
+                factors=factors,
                 regularization=regularization,
                 alpha=alpha,
                 iterations=iterations,

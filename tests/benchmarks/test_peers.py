@@ -31,7 +31,7 @@ def frame() -> pl.DataFrame:
 def peer(name: str, frame: pl.DataFrame) -> Any:
     from benchmarks.quality.peers import Ease, Ials
 
-    return Ease(frame, 2.0) if name == "ease" else Ials(frame, 1.0, 3.0, iterations=2)
+    return Ease(frame, 2.0) if name == "ease" else Ials(frame, 1.0, 3.0, 8, iterations=2)
 
 
 def test_ease_is_its_closed_form(frame: pl.DataFrame) -> None:
