@@ -28,6 +28,8 @@ class IdEncoder:
         self._known = known if known is not None else Vocabulary()
         self._categories = pl.Categories(uuid.uuid4().hex, namespace="lorarec", physical=pl.UInt32)
         self._dtype = pl.Categorical(self._categories)
+        # Polars forgets the codes of categories as soon as no column has them.
+        self._anchor = pl.Series([""], dtype=self._dtype)
         self._row_of_code: Array = np.full(1024, UNSEEN, dtype=np.int64)
         self._fresh: list[pl.Series] = []
         self._next = len(self._known)
