@@ -54,8 +54,49 @@ def check_database(database: Path, *, write: bool) -> None:
             f"Make it writable, or choose another store with MLFLOW_TRACKING_URI or tracking.uri."
         )
     if database.exists():
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        reading = f"{database.as_uri()}?{reading_options(database) or 'mode=ro'}"
+        with closing(sqlite3.connect(reading, uri=True)) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
+
+
+def reading_options(database: Path) -> str | None:
+    """How SQLite must open a database that we may read and not write; None where we may write.
+
+    Write-ahead logging wants its helper files beside the database even to read. Where the folder
+    takes no new file, SQLite is told that nothing changes meanwhile, and then it needs none; but it
+    would also not see what lies in a log that is there, and so reads with that one's index.
+
+    Raises:
+        StoreError: The log holds changes and its index is gone.
+    """
+    folder, file = (os.access(place, os.W_OK) for place in (database.parent, database))
+    if folder and file:
+        return None
+    logs = [Path(f"{database}{end}") for end in ("-wal", "-journal")]
+    waiting = [log for log in logs if log.exists() and log.stat().st_size]
+    if folder or not waiting:
+        return "mode=ro" if folder else "mode=ro&immutable=1"
+    if waiting[0].name.endswith("-wal") and Path(f"{database}-shm").exists():
+        return "mode=ro"
+    raise StoreError(
+        f"The MLflow store {database} is read-only and {waiting[0].name} beside it holds changes "
+        f"that were never folded in, as after a crash; SQLite cannot do that here. Expected a "
+        f"store that was closed. Run lorarec runs once where it can be written to, or copy the "
+        f"folder to such a place."
+    )
+
+
+def reading_uri(uri: str) -> str:
+    """The URI to read a store by: the same, or for a read-only SQLite file one that SQLite takes.
+
+    Args:
+        uri: Of a store that is there.
+    """
+    database = database_path(uri)
+    if database is None or (options := reading_options(database)) is None:
+        return uri
+    # With its driver named: of `sqlite:///file:...` MLflow would make the folders `file:/...`.
+    return f"sqlite+pysqlite:///{database.as_uri()}?{options}&uri=true"
 
 
 @contextmanager

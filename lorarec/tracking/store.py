@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config import Tracking
 from lorarec.errors import StoreError
-from lorarec.tracking.database import SQLITE, alone, check_database, database_path, make_database
+from lorarec.tracking.database import (
+    SQLITE,
+    alone,
+    check_database,
+    database_path,
+    make_database,
+    reading_uri,
+)
 from lorarec.tracking.quiet import mlflow_client
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import Run, local_folder, started
@@ -120,7 +127,7 @@ def open_store(
         tracking: The settings' section.
         environ: Environment variables; None is the process's own. `MLFLOW_TRACKING_URI` and
             `MLFLOW_EXPERIMENT_NAME` go before the settings.
-        write: False opens what there is and makes nothing.
+        write: False opens what there is, on a read-only disk too, and makes nothing.
 
     Raises:
         NoStoreYetError: `write` is False and there is no database yet.
@@ -137,7 +144,7 @@ def open_store(
             stack.enter_context(alone(database))
             if not database.exists():
                 make_database(database)
-        client = mlflow_client(uri)
+        client = mlflow_client(uri if write else reading_uri(uri))
         experiment_id = _experiment_id(client, uri, experiment)
         if experiment_id is None and write:
             experiment_id = _new_experiment(client, uri, experiment, root)
