@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import sqlite3
 import uuid
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from lorarec.errors import StoreError
 from lorarec.storage import atomic_path
+from lorarec.tracking.interrupts import held
 from lorarec.tracking.quiet import mlflow_client
 
 SQLITE = "sqlite:///"
@@ -114,7 +116,8 @@ def make_database(database: Path) -> None:
     """Make an empty store of this MLflow's schema, whole or not at all.
 
     MLflow migrates step by step, for seconds, and cannot go on from half a database; so that
-    happens beside it. Write-ahead logging lets readers and a writer work side by side.
+    happens beside it. Write-ahead logging lets readers and a writer work side by side. The caller
+    holds the lock of `alone`.
 
     Raises:
         StoreError: The disk is full or read-only.
@@ -129,5 +132,14 @@ def make_database(database: Path) -> None:
             with closing(sqlite3.connect(whole)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
     finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            Path(f"{migrating}{suffix}").unlink(missing_ok=True)
+        with held():
+            remove_unfinished(database)
+
+
+def remove_unfinished(database: Path) -> None:
+    """Remove what this process, or one that was killed, left of a store in the making.
+
+    Only the holder of the lock may: nobody else is making the store then.
+    """
+    for left in database.parent.glob(f".{glob.escape(database.name)}.*.tmp*"):
+        left.unlink(missing_ok=True)

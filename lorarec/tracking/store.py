@@ -18,6 +18,7 @@ from lorarec.tracking.database import (
     database_path,
     make_database,
     reading_uri,
+    remove_unfinished,
 )
 from lorarec.tracking.quiet import mlflow_client
 from lorarec.tracking.refusals import refusals
@@ -58,7 +59,8 @@ class Store:
     ) -> AbstractContextManager[Run]:
         """A new run for the length of a `with` block.
 
-        It ends FINISHED, or FAILED on an exception, or KILLED on Ctrl-C; the exception goes on.
+        It ends FINISHED, or FAILED on an exception, or KILLED on Ctrl-C or a signal to end; the
+        exception goes on.
 
         Args:
             name: As shown in the UI, such as `adapt-books-r8`.
@@ -142,6 +144,8 @@ def open_store(
         if database is not None:
             check_database(database, write=write)
             stack.enter_context(alone(database))
+            if write:
+                remove_unfinished(database)
             if not database.exists():
                 make_database(database)
         client = mlflow_client(uri if write else reading_uri(uri))

@@ -66,6 +66,17 @@ def test_an_interrupted_migration_leaves_nothing(
     assert list(bare_project.iterdir()) == []
 
 
+def test_what_a_killed_migration_left_is_removed(project: Path, settings: Settings) -> None:
+    left = [project / "mlruns" / f".mlflow.db.0123abcd.tmp{end}" for end in ("", "-wal", "-shm")]
+    others = project / "mlruns" / ".another.db.0123abcd.tmp"
+    for path in [*left, others]:
+        path.write_text("half")
+    open_store(settings.tracking, write=False)
+    assert all(path.exists() for path in left)
+    open_store(settings.tracking)
+    assert [path.exists() for path in [*left, others]] == [False, False, False, True]
+
+
 def test_only_one_at_a_time_makes_the_database(bare_project: Path) -> None:
     made: list[int] = []
 
