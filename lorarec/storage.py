@@ -29,7 +29,8 @@ _REFUSALS = {
 }
 
 
-def _refused(path: Path, error: OSError) -> StoreError:
+def refused(path: Path, error: OSError) -> StoreError:
+    """What the operating system refused, as an error that a person can act on."""
     reason = _REFUSALS.get(error.errno or 0, error.strerror or str(error))
     return StoreError(
         f"Could not write {path}: {reason}. Expected a folder that can be written to with room "
@@ -72,7 +73,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -101,7 +102,7 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lorarec.cli.data_prepared import append, prepare
+from lorarec.cli.data_public import get, import_
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.errors import ConfigError, DataError
 
@@ -22,13 +25,18 @@ _PAIRS_SHOWN = 15
 
 @click.group(context_settings=_HELP)
 def data() -> None:
-    """Make, check and describe interaction logs.
+    """Get, make, check, describe and prepare interaction logs.
 
     \b
     Example:
       lorarec data synth data
       lorarec data check data
+      lorarec data prepare data prepared
     """
+
+
+for command in (prepare, append, get, import_):
+    data.add_command(command)
 
 
 @data.command(context_settings=_HELP)
@@ -40,11 +48,28 @@ def data() -> None:
 @click.option("--users", type=int, default=2000, show_default=True, metavar="N")
 @click.option("--items", type=int, default=1200, show_default=True, metavar="N")
 @click.option("--interactions", type=int, default=60_000, show_default=True, metavar="N")
+@click.option(
+    "--rank", type=int, default=4, show_default=True, metavar="R",
+    help="Of each domain's shift, 0 to 16: what its adapter has to learn.",
+)  # fmt: skip
+@click.option(
+    "--start", type=click.DateTime(["%Y-%m-%d"]), default="2025-01-01", show_default=True,
+    metavar="DATE", help="First day of the logs.",
+)  # fmt: skip
+@click.option(
+    "--days", type=int, default=365, show_default=True, metavar="N",
+    help="Length of the logs, over which taste drifts and a fifth of users and items appear.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
-@click.option("--force", is_flag=True, help="Replace a file that holds other logs.")
+@click.option(
+    "--features", is_flag=True,
+    help="Also write users.parquet and items.parquet: side features that tell of taste.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace files that hold something else.")
 def synth(
-    out: Path, domains: str, users: int, items: int, interactions: int, seed: int, force: bool
-) -> None:
+    out: Path, domains: str, users: int, items: int, interactions: int, rank: int,
+    start: datetime, days: int, seed: int, features: bool, force: bool,
+) -> None:  # fmt: skip
     """Make logs of a seeded world of domains that share users and items.
 
     OUT is a file ending in .parquet, .csv, .tsv or .ndjson, or a directory that gets
@@ -53,19 +78,34 @@ def synth(
     \b
     Example:
       lorarec data synth data --domains books,movies,music,games --seed 0
+      lorarec data synth data/world --features --rank 2 --start 2026-01-01 --days 90
     """
     from lorarec.data.logs import target_file, write_logs
-    from lorarec.data.synthetic import make_logs
+    from lorarec.data.synthetic import item_features, make_world, user_features
+    from lorarec.data.tables import write_table
 
-    names = [name.strip() for name in domains.split(",")]
-    frame = make_logs(names, users, items, interactions, seed)
     path = target_file(out)
-    if path.exists() and not force and not _holds(path, frame):
+    if features and path == out:
         raise ConfigError(
-            f"{path} exists and holds something else. Expected a new file or the same logs; "
-            f"choose another OUT, or add --force to replace it."
+            f"{out} is a file and --features writes three of them. Expected a directory, such as "
+            f"lorarec data synth {out.with_suffix('')} --features"
         )
+    names = [name.strip() for name in domains.split(",")]
+    world = make_world(names, users, items, interactions, seed, rank, days, start.date())
+    frame = world.logs
+    tables = {}
+    if features:
+        tables = {
+            out / "users.parquet": user_features(world),
+            out / "items.parquet": item_features(world),
+        }
+    if not force:
+        _keep_others(path, _holds(path, frame))
+        for file, table in tables.items():
+            _keep_others(file, _holds_table(file, table))
     write_logs(frame, path)
+    for file, table in tables.items():
+        write_table(table, file)
     if frame.height < interactions:
         say(f"The catalogues hold only {frame.height:,} of {interactions:,} interactions.")
     size = path.stat().st_size / 1000
@@ -73,6 +113,8 @@ def synth(
         f"Wrote {frame.height:,} interactions of {len(names)} domains to {path} "
         f"({size:,.0f} kB, seed {seed})."
     )
+    for file, table in tables.items():
+        click.echo(f"Wrote features of {table.height:,} {file.stem} to {file}.")
     say(f"Next: lorarec pretrain --data {out}")
 
 
@@ -148,11 +190,33 @@ def describe(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None
         _print_overlap(title, description.names(), overlap)
 
 
+def _keep_others(path: Path, same: bool) -> None:
+    """Refuse to replace a file that holds something else."""
+    if path.exists() and not same:
+        raise ConfigError(
+            f"{path} exists and holds something else. Expected a new file or the same rows; "
+            f"choose another OUT, or add --force to replace it."
+        )
+
+
 def _holds(path: Path, frame: Any) -> bool:
     from lorarec.data.logs import load_logs, logs_digest
 
+    if not path.exists():
+        return False
     try:
         return logs_digest(load_logs(path)) == logs_digest(frame)
+    except DataError:
+        return False
+
+
+def _holds_table(path: Path, table: Any) -> bool:
+    from lorarec.data.tables import read_table
+
+    if not path.exists():
+        return False
+    try:
+        return bool(read_table(path).equals(table))
     except DataError:
         return False
 

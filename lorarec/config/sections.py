@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from lorarec.errors import did_you_mean
 
-COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "split")
+COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "split", "event")
 """The names of the column contract, as `[data.columns]` may rename them."""
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -49,11 +49,18 @@ class Data(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     """Contract name → the file's own name, such as `user_id = "customer"`."""
 
+    events: dict[str, Annotated[float, Field(ge=0.0)]] = Field(default_factory=dict)
+    """Event type → weight, 0 or above, such as `buy = 5`; the column `event` is then needed."""
+
     min_rating: float | None = None
     """Rows with a rating below this are dropped; rows without a rating stay. None keeps all."""
 
     rating_weight: bool = False
-    """Let `rating` weigh the rows when there is no `weight` column. Otherwise a row counts 1."""
+    """Let its `rating` weigh a row that has no `weight`. Otherwise such a row counts 1."""
+
+    on_bad_rows: Literal["error", "quarantine", "drop"] = "error"
+    """What `data prepare` does with rows that break the contract: refuse the logs, write them
+    aside with the reason, or leave them out. All are counted on screen."""
 
     split: Literal["column", "time", "leave-last-out", "random"] = "time"
     """The `split` column, the global timeline, each user's last rows, or a seeded draw."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
+from lorarec.data.rules import Rule, rules_of
 from lorarec.data.schema import (
     COLUMNS,
     REQUIRED,
@@ -16,14 +17,10 @@ from lorarec.data.schema import (
     is_accepted,
     missing_columns,
     own_names,
-    parsed,
 )
 from lorarec.errors import DataError
 
 _SAMPLE = 5
-# A timestamp in seconds reaches 1e11 in the year 5138; one in milliseconds passed it in 1973.
-_UNITS = (("milliseconds", 1e11, 1e14, "1,000"), ("microseconds", 1e14, 1e17, "1,000,000"))
-_NANOSECONDS = ("nanoseconds", 1e17, float("inf"), "1,000,000,000")
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,107 @@ class ContractError(DataError):
         self.report = report
 
 
+class Checker:
+    """Checks raw tables, whole or batch by batch, and keeps count of what is broken.
+
+    Args:
+        columns: Contract name → the tables' own name, only where they differ.
+        events: Event type → weight; None or empty where events are not used.
+
+    Raises:
+        ConfigError: `columns` has a key that is no contract column.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, str] | None = None, events: Mapping[str, float] | None = None
+    ) -> None:
+        self.columns, self.events = dict(columns or {}), dict(events or {})
+        self.own = own_names(self.columns)
+        self.rows = 0
+        self.broken_rows = 0
+        self.unusable = False
+        """Whether a table lacks a column or has one of a wrong type: no row of it can be used."""
+        self._found: dict[tuple[str, str], Violation] = {}
+
+    def check(self, frame: pl.DataFrame, where: str = "", offset: int = 0) -> pl.Series | None:
+        """Check a table, or the next batch of one.
+
+        Args:
+            frame: Rows with the table's own names and types.
+            where: Its name for the violations, such as its path.
+            offset: Rows of the same table that came before.
+
+        Returns:
+            String (n,): the first rule that a row breaks, null for a good row; None where every
+            row is good.
+        """
+        self.rows += frame.height
+        if whole := self._of_table(frame, where):
+            self.unusable = True
+            self.broken_rows += frame.height
+            for violation in whole:
+                self._note(violation)
+            return pl.Series("reason", [whole[0].rule], dtype=pl.String).new_from_index(
+                0, frame.height
+            )
+        rules = rules_of(frame.schema, self.own, self.events)
+        counts = frame.select(r.broken.sum().alias(str(i)) for i, r in enumerate(rules)).row(0)
+        broken = [(rule, count) for rule, count in zip(rules, counts, strict=True) if count]
+        for rule, count in broken:
+            self._note(self._violation(rule, count, frame, where, offset))
+        if not broken:
+            return None
+        reason = pl.coalesce(pl.when(r.broken).then(pl.lit(r.name)) for r, _ in broken)
+        reasons = frame.select(reason.alias("reason"))["reason"]
+        self.broken_rows += frame.height - reasons.null_count()
+        return reasons
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """What was found so far, in the order of tables."""
+        return tuple(self._found.values())
+
+    def report(self) -> CheckReport:
+        """What was found so far, without counts of what is legal."""
+        return CheckReport(rows=self.rows, violations=self.violations)
+
+    def _of_table(self, frame: pl.DataFrame, where: str) -> list[Violation]:
+        """What is wrong with a table whatever its rows hold."""
+        absent = missing_columns(frame.columns, self.columns, bool(self.events))
+        found = []
+        for name in absent:
+            sentence = describe_missing(name, frame.columns, self.columns)
+            rule = Violation(f"missing column {name}", frame.height, sentence, f"a column {name}")
+            found.append(_with_sample(rule, frame, {}, where, 0))
+        for name in COLUMNS:
+            dtype = frame.schema.get(self.own[name])
+            if dtype is not None and not is_accepted(name, dtype):
+                sentence = f"Column {self.own[name]!r} is {dtype}."
+                rule = Violation(f"wrong type of {name}", frame.height, sentence, accepted(name))
+                found.append(_with_sample(rule, frame, self.own, where, 0))
+        return found
+
+    def _violation(
+        self, rule: Rule, count: int, frame: pl.DataFrame, where: str, offset: int
+    ) -> Violation:
+        rows = frame.with_row_index("row", offset=offset + 1).filter(rule.broken).head(_SAMPLE)
+        values = ", ".join("null" if v is None else repr(v) for v in rows[rule.column])
+        found = f"Column {rule.column!r} holds {values}{', ...' if count > _SAMPLE else ''}."
+        violation = Violation(rule.name, int(count), found, rule.expected)
+        return _with_sample(violation, rows, self.own, where, offset)
+
+    def _note(self, violation: Violation) -> None:
+        """Add a batch's violation to the same one of earlier batches, which has the sample."""
+        key = (violation.where, violation.rule)
+        known = self._found.get(key)
+        if known is not None:
+            count = known.count + violation.count
+            more = ", ..." if known.count <= _SAMPLE < count else ""
+            found = f"{known.found.removesuffix('.')}{more}." if more else known.found
+            violation = replace(known, count=count, found=found)
+        self._found[key] = violation
+
+
 def check_frame(
     frame: pl.DataFrame, columns: Mapping[str, str] | None = None, where: str = ""
 ) -> CheckReport:
@@ -101,10 +199,10 @@ def check_frame(
     Raises:
         ConfigError: `columns` has a key that is no contract column.
     """
-    violations = find_violations(frame, columns, where)
-    if violations:
-        return CheckReport(rows=frame.height, violations=tuple(violations))
-    own = own_names(columns or {})
+    checker = Checker(columns)
+    if checker.check(frame, where) is not None:
+        return checker.report()
+    own = checker.own
     return CheckReport(
         rows=frame.height,
         repeated_pairs=frame.height - frame.select(own[c] for c in REQUIRED).n_unique(),
@@ -121,109 +219,11 @@ def other_splits(frame: pl.DataFrame, column: str = "split") -> dict[str, int]:
     return dict(sorted(counts.iter_rows()))
 
 
-def find_violations(
-    frame: pl.DataFrame, columns: Mapping[str, str] | None = None, where: str = ""
-) -> list[Violation]:
-    """Every broken rule of a table; see `check_frame` for the arguments."""
-    columns = columns or {}
-    own = own_names(columns)
-    violations = [
-        _of_column(frame, name, describe_missing(name, frame.columns, columns), where)
-        for name in missing_columns(frame.columns, columns)
-    ]
-    rules: list[tuple[str, str, str, pl.Expr]] = []
-    for name in COLUMNS:
-        if own[name] not in frame.columns:
-            continue
-        dtype = frame.schema[own[name]]
-        if is_accepted(name, dtype):
-            rules += _rules(name, own[name], dtype)
-        else:
-            found = f"Column {own[name]!r} is {dtype}."
-            rule = Violation(f"wrong type of {name}", frame.height, found, accepted(name))
-            violations.append(_with_sample(rule, frame, own, where))
-    return violations + _broken(frame, rules, own, where)
-
-
-def _rules(name: str, own: str, dtype: pl.DataType) -> list[tuple[str, str, str, pl.Expr]]:
-    """(column, rule, expected, mask) of one contract column; masks are never null."""
-    raw, value = pl.col(own), parsed(name, dtype, own)
-    if name in REQUIRED:
-        text = value.str.strip_chars()
-        return [
-            (
-                name,
-                f"null or empty {name}",
-                f"{accepted(name)} in each row",
-                raw.is_null() | (text == "").fill_null(False),
-            )
-        ]
-    if name == "split":
-        return []
-    rules = [(name, f"unreadable {name}", accepted(name), _given(raw, dtype) & value.is_null())]
-    if name == "timestamp":
-        seconds = "seconds since 1970 (UTC)"
-        rules.append((name, "negative timestamp", f"{seconds}, 0 or above", value < 0))
-        for unit, low, high, divisor in (*_UNITS, _NANOSECONDS):
-            rules.append(
-                (
-                    name,
-                    f"timestamp in {unit}",
-                    f"{seconds}: divide by {divisor}",
-                    (value > low) & (value <= high),
-                )
-            )
-    else:
-        rules.append((name, f"{name} that is not finite", "a finite number", ~value.is_finite()))
-        rules.append((name, f"negative {name}", "0 or above", value.is_finite() & (value < 0)))
-    return [
-        (column, rule, expected, mask.fill_null(False)) for column, rule, expected, mask in rules
-    ]
-
-
-def _given(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype == pl.String:
-        return raw.is_not_null() & (raw.str.strip_chars() != "")
-    return raw.is_not_null()
-
-
-def _broken(
-    frame: pl.DataFrame,
-    rules: list[tuple[str, str, str, pl.Expr]],
-    own: Mapping[str, str],
-    where: str,
-) -> list[Violation]:
-    if not rules or not frame.height:
-        return []
-    counts = frame.select(mask.sum().alias(str(i)) for i, (*_, mask) in enumerate(rules)).row(0)
-    violations = []
-    for count, (column, rule, expected, mask) in zip(counts, rules, strict=True):
-        if count:
-            rows = frame.with_row_index("row", offset=1).filter(mask).head(_SAMPLE)
-            values = ", ".join("null" if v is None else repr(v) for v in rows[own[column]])
-            found = f"Column {own[column]!r} holds {values}{', ...' if count > _SAMPLE else ''}."
-            violation = Violation(rule, int(count), found, expected)
-            violations.append(_with_sample(violation, rows, own, where))
-    return violations
-
-
-def _of_column(frame: pl.DataFrame, name: str, found: str, where: str) -> Violation:
-    rule = Violation(f"missing column {name}", frame.height, found, f"a column {name}")
-    return _with_sample(rule, frame, {}, where)
-
-
 def _with_sample(
-    violation: Violation, rows: pl.DataFrame, own: Mapping[str, str], where: str
+    violation: Violation, rows: pl.DataFrame, own: Mapping[str, str], where: str, offset: int
 ) -> Violation:
     if "row" not in rows.columns:
-        rows = rows.with_row_index("row", offset=1)
+        rows = rows.with_row_index("row", offset=offset + 1)
     names = {o: c for c, o in own.items() if o in rows.columns}
     shown = rows.head(_SAMPLE).select("row", *names).rename(names) if names else rows.head(_SAMPLE)
-    return Violation(
-        violation.rule,
-        violation.count,
-        violation.found,
-        violation.expected,
-        shown.to_dicts(),
-        where,
-    )
+    return replace(violation, sample=shown.to_dicts(), where=where)

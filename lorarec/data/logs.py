@@ -1,30 +1,24 @@
-"""Reading interaction logs: parquet, CSV, TSV and NDJSON, one file or many, to the canonical form.
-
-CSV is read as text and parsed by the contract, so that an id such as `007` stays what it is.
-"""
+"""Reading interaction logs, one file or many, checked and in canonical form."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from lorarec.data.contract import CheckReport, ContractError, find_violations
+from lorarec.data.batches import raw_batches, reading, scan
+from lorarec.data.contract import Checker, ContractError
 from lorarec.data.digest import hash_numbers, hash_strings
-from lorarec.data.schema import COLUMNS, SCHEMA, missing_columns, normalise, own_names
+from lorarec.data.files import LogFile, Paths, find_files, suffix_of
+from lorarec.data.schema import COLUMNS, SCHEMA, normalise, own_names
 from lorarec.data.tables import WRITABLE, write_table
 from lorarec.errors import DataError
 
-SUFFIXES = (
-    ".parquet", ".csv", ".tsv", ".ndjson", ".jsonl",
-    ".csv.gz", ".tsv.gz", ".ndjson.gz", ".jsonl.gz",
-)  # fmt: skip
-Paths = Sequence[Path | str] | Path | str
+BadRows = Callable[[pl.DataFrame], None]
+"""Takes rows that break the contract, as the file has them, with `file` and `reason`."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +27,107 @@ class LoadedLogs:
 
     frame: pl.DataFrame
     """`schema.SCHEMA`, in file order."""
-    files: tuple[Path, ...]
+    files: tuple[LogFile, ...]
     """The files read, in order."""
     dropped_low_rating: int = 0
     """Rows left out because their rating is below `min_rating`."""
+    dropped_bad: int = 0
+    """Rows left out because they break the contract."""
 
 
-def find_files(paths: Paths) -> list[Path]:
-    """The log files that paths stand for, in order.
+@dataclass(frozen=True)
+class Reading:
+    """How logs are read; `config.Data` has the settings behind it.
 
-    A directory stands for its file `interactions.*` when it has one (the other tables of a data
-    set lie beside it), otherwise for all its log files, sorted by name. It is not searched deeper.
+    Attributes:
+        columns: Contract name → the file's name, only where they differ.
+        events: Event type → weight; empty where rows are not weighed by event.
+        min_rating: Rows rated below it are left out; a row without a rating stays.
+        rating_weight: Whether a rating weighs a row that has no weight.
+    """
+
+    columns: Mapping[str, str]
+    events: Mapping[str, float]
+    min_rating: float | None = None
+    rating_weight: bool = False
+
+
+class LogStream:
+    """Checked, canonical batches of logs; what was found and left out is known at the end.
 
     Args:
-        paths: Files and directories.
-
-    Raises:
-        DataError: A path does not exist, has an unknown suffix, or is a directory without logs.
+        files: Log files, in order.
+        how: How they are read.
+        bad_rows: Takes rows that break the contract; None refuses the logs because of them.
     """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not given:
-        raise DataError("No log files were given. Expected at least one path, such as --data data.")
-    return [file for path in given for file in _files_of(Path(path))]
+
+    def __init__(
+        self, files: Sequence[LogFile], how: Reading, bad_rows: BadRows | None = None
+    ) -> None:
+        self.files = tuple(files)
+        self.checker = Checker(how.columns, how.events)
+        self.dropped_low_rating = 0
+        self._how, self._bad_rows = how, bad_rows
+        self._highest = float("-inf")
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        """Canonical frames in file order.
+
+        Raises:
+            ContractError: At the end, when rows break the contract and nobody takes them, or when
+                a file lacks a column or has one of a wrong type.
+            DataError: A file is missing, unreadable or empty, or no row is left.
+        """
+        kept = 0
+        for file in self.files:
+            for good in self._of_file(file):
+                frame = self._rated(good)
+                kept += frame.height
+                if frame.height:
+                    yield frame
+        if self.checker.violations and (self._bad_rows is None or self.checker.unusable):
+            raise ContractError(self.checker.report())
+        if not kept:
+            raise self._nothing_left()
+
+    def _of_file(self, file: LogFile) -> Iterator[pl.DataFrame]:
+        how, offset = self._how, 0
+        where = str(file) if len(self.files) > 1 else ""
+        for raw in raw_batches(file, how.columns, bool(how.events)):
+            reasons = self.checker.check(raw, where, offset)
+            offset += raw.height
+            if reasons is not None:
+                if self.checker.unusable or self._bad_rows is None:
+                    continue  # refused at the end, when all there is to tell is known
+                broken = raw.with_columns(pl.lit(str(file)).alias("file"), reasons)
+                self._bad_rows(broken.filter(reasons.is_not_null()))
+                raw = raw.filter(reasons.is_null())
+            yield normalise(raw.lazy(), how.columns, how.events, how.rating_weight).collect()
+
+    def _rated(self, frame: pl.DataFrame) -> pl.DataFrame:
+        least = self._how.min_rating
+        if least is None:
+            return frame
+        kept = frame.filter(pl.col("rating").is_null() | (pl.col("rating") >= least))
+        self.dropped_low_rating += frame.height - kept.height
+        highest = frame["rating"].max()
+        self._highest = max(self._highest, highest if isinstance(highest, float) else -1.0)
+        return kept
+
+    def _nothing_left(self) -> DataError:
+        if self.checker.broken_rows == self.checker.rows:
+            return ContractError(self.checker.report())
+        return DataError(
+            f"No row has a rating of {self._how.min_rating:g} or above; the highest is "
+            f"{self._highest:g}. Lower [data] min_rating in lorarec.toml or remove it."
+        )
 
 
 def scan_logs(paths: Paths, columns: Mapping[str, str] | None = None) -> pl.LazyFrame:
     """Logs as a lazy frame in canonical form; nothing but the headers is read.
 
     Args:
-        paths: Files and directories, concatenated in the order given.
+        paths: Files, folders and patterns, concatenated in the order given.
         columns: Contract name → the file's name, only where they differ.
 
     Returns:
@@ -70,10 +136,11 @@ def scan_logs(paths: Paths, columns: Mapping[str, str] | None = None) -> pl.Lazy
     Raises:
         DataError: A file is missing, unreadable, or lacks a required column.
     """
+    own = own_names(columns or {}).values()
     frames = []
-    for path in find_files(paths):
-        with _reading(path):
-            frames.append(normalise(_scan(path), columns))
+    for file in find_files(paths):
+        with reading(file):
+            frames.append(normalise(scan(file, own), columns))
     return pl.concat(frames)
 
 
@@ -92,39 +159,31 @@ def read_logs(
     columns: Mapping[str, str] | None = None,
     min_rating: float | None = None,
     rating_weight: bool = False,
+    events: Mapping[str, float] | None = None,
+    bad_rows: BadRows | None = None,
 ) -> LoadedLogs:
-    """Read and check logs.
+    """Read and check logs into memory.
 
     Args:
-        paths: Files and directories, concatenated in the order given.
+        paths: Files, folders and patterns, concatenated in the order given.
         columns: Contract name → the file's name, only where they differ.
         min_rating: Rows with a rating below it are left out and counted; a row without a rating
             stays. None keeps every row.
-        rating_weight: A row weighs its rating (1 where it has none) instead of its weight.
+        rating_weight: A row without a weight weighs its rating, where it has one.
+        events: Event type → weight, which multiplies the row's own.
+        bad_rows: Takes rows that break the contract; None refuses the logs because of them.
 
     Returns:
         The canonical frame in file order, with counts.
 
     Raises:
         ContractError: Some rows break the contract; every broken rule is named.
-        DataError: A file is missing, unreadable or empty, or `min_rating` leaves no row.
+        DataError: A file is missing, unreadable or empty, or no row is left.
     """
-    files = find_files(paths)
-    parts, violations, rows = [], [], 0
-    for path in files:
-        raw = _collect(path, columns or {})
-        rows += raw.height
-        found = find_violations(raw, columns, str(path) if len(files) > 1 else "")
-        violations += found
-        if not found:
-            parts.append(normalise(raw.lazy(), columns).collect())
-    if violations:
-        raise ContractError(CheckReport(rows=rows, violations=tuple(violations)))
-    frame = pl.concat(parts, rechunk=True)
-    kept = frame if min_rating is None else _keep_rated(frame, min_rating)
-    if rating_weight:
-        kept = kept.with_columns(weight=pl.col("rating").fill_null(1.0))
-    return LoadedLogs(kept, tuple(files), frame.height - kept.height)
+    how = Reading(columns or {}, events or {}, min_rating, rating_weight)
+    stream = LogStream(find_files(paths), how, bad_rows)
+    frame = pl.concat(list(stream), rechunk=True)
+    return LoadedLogs(frame, stream.files, stream.dropped_low_rating, stream.checker.broken_rows)
 
 
 def logs_digest(frame: pl.DataFrame) -> str:
@@ -171,87 +230,5 @@ def write_logs(frame: pl.DataFrame, path: Path | str) -> Path:
 def target_file(path: Path | str) -> Path:
     """The file that `write_logs` makes of a path."""
     path = Path(path)
-    writable = _suffix(path) in WRITABLE and not path.is_dir()
+    writable = suffix_of(path) in WRITABLE and not path.is_dir()
     return path if writable else path / "interactions.parquet"
-
-
-def _files_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(f for f in path.iterdir() if _suffix(f) and f.is_file())
-        files = [f for f in files if f.name.startswith("interactions.")] or files
-        if files:
-            return files
-        inside = ", ".join(sorted(f.name for f in path.iterdir())[:5]) or "nothing"
-        raise DataError(
-            f"{path} is a directory without log files (it holds {inside}). "
-            f"Expected files ending in {', '.join(SUFFIXES)}."
-        )
-    if not path.exists():
-        near = ", ".join(sorted(f.name for f in path.parent.glob("*"))[:5])
-        raise DataError(
-            f"{path} does not exist. Expected a log file or a directory of them"
-            f"{f'; {path.parent} holds {near}' if near else ''}. "
-            f"`lorarec data synth {path}` makes a sample."
-        )
-    if not _suffix(path):
-        raise DataError(
-            f"{path} has a suffix that is not known. Expected one of {', '.join(SUFFIXES)}."
-        )
-    return [path]
-
-
-def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    return next((s for s in SUFFIXES if name.endswith(s)), "") if name[0] != "." else ""
-
-
-def _scan(path: Path) -> pl.LazyFrame:
-    kind = _suffix(path)
-    if kind == ".parquet":
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    if kind.startswith((".csv", ".tsv")):
-        separator = "\t" if kind.startswith(".tsv") else ","
-        return pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
-    return pl.scan_ndjson(glob.escape(str(path)), infer_schema_length=None)
-
-
-def _collect(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
-    own = own_names(columns)
-    with _reading(path):
-        lazy = _scan(path)
-        names = lazy.collect_schema().names()
-        if not missing_columns(names, columns):
-            lazy = lazy.select(name for name in dict.fromkeys(own.values()) if name in names)
-        frame = lazy.collect()
-    if frame.height == 0:
-        raise DataError(f"{path} is empty. Expected a header and at least one interaction.")
-    return frame
-
-
-def _keep_rated(frame: pl.DataFrame, min_rating: float) -> pl.DataFrame:
-    kept = frame.filter(pl.col("rating").is_null() | (pl.col("rating") >= min_rating))
-    if kept.height == 0:
-        highest = float(frame["rating"].to_numpy().max())
-        raise DataError(
-            f"No row has a rating of {min_rating:g} or above; the highest is "
-            f"{highest:g}. Lower [data] min_rating in lorarec.toml or remove it."
-        )
-    return kept
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except pl.exceptions.NoDataError as error:
-        raise DataError(
-            f"{path} is empty. Expected a header and at least one interaction."
-        ) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            f"{path} could not be read as {_suffix(path)}: {reason}. Expected a whole file of "
-            f"interactions that this user may read; write or download it again."
-        ) from error

@@ -15,6 +15,8 @@ from lorarec.errors import ConfigError, DataError, did_you_mean
 REQUIRED = ("user_id", "item_id", "domain")
 OPTIONAL = ("timestamp", "rating", "weight", "split")
 COLUMNS = REQUIRED + OPTIONAL
+EVENT = "event"
+"""An event type, such as `view`: read where `[data.events]` weighs it, and not kept."""
 SCHEMA: dict[str, pl.DataType] = {
     "user_id": pl.String(),
     "item_id": pl.String(),
@@ -52,7 +54,7 @@ def is_accepted(column: str, dtype: pl.DataType) -> bool:
         column: A contract name.
         dtype: The type that the file has.
     """
-    if dtype == pl.Null or _is_text(dtype):
+    if dtype == pl.Null or is_text(dtype):
         return True
     if column in REQUIRED:
         return dtype.is_integer()
@@ -70,26 +72,31 @@ def own_names(columns: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ConfigError: A key is not a contract column, or two of them read the same column.
     """
+    names = (*COLUMNS, EVENT)
     for name in columns:
-        if name not in COLUMNS:
+        if name not in names:
             raise ConfigError(
                 f"[data.columns] renames {name!r}, which is not a contract column."
-                f"{did_you_mean(name, COLUMNS)} Expected keys among {', '.join(COLUMNS)}, each "
+                f"{did_you_mean(name, names)} Expected keys among {', '.join(names)}, each "
                 f"with the file's own column name as its value."
             )
-    return {name: columns.get(name, name) for name in COLUMNS}
+    return {name: columns.get(name, name) for name in names}
 
 
-def missing_columns(names: Iterable[str], columns: Mapping[str, str]) -> list[str]:
+def missing_columns(
+    names: Iterable[str], columns: Mapping[str, str], events: bool = False
+) -> list[str]:
     """Contract columns that a table must have and does not: the required and the renamed ones.
 
     Args:
         names: Column names of the table.
         columns: Contract name → the file's name, only where they differ.
+        events: Whether rows are weighed by their event, so that there must be one.
     """
     there = set(names)
     own = own_names(columns)
-    return [c for c in COLUMNS if own[c] not in there and (c in REQUIRED or c in columns)]
+    needed = {*REQUIRED, *columns, *([EVENT] if events else [])}
+    return [c for c in own if own[c] not in there and c in needed]
 
 
 def parsed(column: str, dtype: pl.DataType, own: str | None = None) -> pl.Expr:
@@ -107,7 +114,7 @@ def parsed(column: str, dtype: pl.DataType, own: str | None = None) -> pl.Expr:
     if column == "timestamp":
         value = _seconds(raw, dtype)
     elif column in ("rating", "weight"):
-        number = raw.cast(pl.String).str.strip_chars() if _is_text(dtype) else raw
+        number = raw.cast(pl.String).str.strip_chars() if is_text(dtype) else raw
         value = number.cast(pl.Float32, strict=False)
     elif column == "split":
         text = raw.cast(pl.String)
@@ -117,16 +124,24 @@ def parsed(column: str, dtype: pl.DataType, own: str | None = None) -> pl.Expr:
     return value.alias(column)
 
 
-def normalise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> pl.LazyFrame:
+def normalise(
+    frame: pl.LazyFrame,
+    columns: Mapping[str, str] | None = None,
+    events: Mapping[str, float] | None = None,
+    rating_weight: bool = False,
+) -> pl.LazyFrame:
     """The canonical form of a raw table: the seven columns of `SCHEMA`, in that order.
 
-    Integer ids become strings, datetimes become seconds UTC (one without a zone is UTC), a missing
-    or null weight becomes 1, an empty split becomes null; other columns are dropped. Values are
-    not checked here. A canonical table comes back as it was.
+    Integer ids become strings, datetimes become seconds UTC (one without a zone is UTC), an empty
+    split becomes null; other columns are dropped. A row without a weight has its rating where that
+    is asked for, or else 1; the weight of its event multiplies it. Values are not checked here. A
+    canonical table comes back as it was.
 
     Args:
         frame: A table with the file's own column names and types.
         columns: Contract name → the file's name, only where they differ.
+        events: Event type → weight; None or empty where events are not used.
+        rating_weight: Whether a rating weighs a row that has no weight.
 
     Returns:
         A lazy frame with `SCHEMA`; row order kept.
@@ -136,18 +151,27 @@ def normalise(frame: pl.LazyFrame, columns: Mapping[str, str] | None = None) -> 
     """
     columns = columns or {}
     schema = frame.collect_schema()
-    absent = missing_columns(schema.names(), columns)
+    absent = missing_columns(schema.names(), columns, bool(events))
     if absent:
         raise DataError(" ".join(describe_missing(c, schema.names(), columns) for c in absent))
     expressions = []
-    for name, own in own_names(columns).items():
+    names = own_names(columns)
+    for name in COLUMNS:
+        own = names[name]
         if own not in schema:
             expressions.append(pl.lit(None, dtype=SCHEMA[name]).alias(name))
         elif not is_accepted(name, schema[own]):
             raise DataError(f"Column {own!r} is {schema[own]}. Expected {accepted(name)}.")
         else:
             expressions.append(parsed(name, schema[own], own))
-    return frame.select(expressions).with_columns(pl.col("weight").fill_null(1.0))
+    weight = pl.coalesce("weight", "rating") if rating_weight else pl.col("weight")
+    weight = weight.fill_null(1.0).alias("weight")
+    if not events:
+        return frame.select(expressions).with_columns(weight)
+    event = pl.col(names[EVENT]).cast(pl.String).str.strip_chars()
+    value = event.replace_strict(events, default=1.0, return_dtype=pl.Float32).alias(EVENT)
+    weighed = frame.select(*expressions, value).with_columns(weight * pl.col(EVENT))
+    return weighed.select(COLUMNS)
 
 
 def describe_missing(column: str, names: Iterable[str], columns: Mapping[str, str]) -> str:
@@ -162,7 +186,8 @@ def describe_missing(column: str, names: Iterable[str], columns: Mapping[str, st
     )
 
 
-def _is_text(dtype: pl.DataType) -> bool:
+def is_text(dtype: pl.DataType) -> bool:
+    """Whether values of this type are read as text."""
     return dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -173,7 +198,7 @@ def _seconds(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return raw.dt.epoch("s").cast(pl.Int64)
     if dtype.is_float():
         return pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
-    if not _is_text(dtype):
+    if not is_text(dtype):
         return raw.cast(pl.Int64, strict=False)
     text = raw.cast(pl.String).str.strip_chars()
     number = text.cast(pl.Float64, strict=False)

@@ -9,6 +9,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from lorarec.data.logs import logs_digest, read_logs
+from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
+from lorarec.data.prepared.manifest import is_prepared
 from lorarec.data.splits import SplitRecord, apply_split
 from lorarec.errors import DataError
 
@@ -25,18 +27,32 @@ class DataSource(BaseModel):
     min_rating: float | None = None
     """Rows rated below this were dropped."""
     rating_weight: bool = False
-    """Whether ratings weigh the rows."""
+    """Whether a rating weighs a row that has no weight."""
+    events: dict[str, float] = Field(default_factory=dict)
+    """Event type → weight; empty where rows are not weighed by event."""
     digest: str = ""
     """SHA-256 of the rows in their order, before the split."""
     rows: int = 0
     """Rows read."""
     dropped: int = 0
     """Rows left out because of their rating."""
+    split: SplitRecord | None = None
+    """The split that a prepared data set brings; None where the logs bring none."""
 
-    def read(self) -> tuple[pl.DataFrame, DataSource]:
-        """The logs as they are now, and this source with their digest and number of rows."""
+    def read(self, domain: str | None = None) -> tuple[pl.DataFrame, DataSource]:
+        """The logs as they are now, and this source with their digest and number of rows.
+
+        Args:
+            domain: Rows of other domains may be left out, where that saves reading them.
+        """
+        if (folder := self._prepared()) is not None:
+            return self._of_dataset(open_dataset(folder), domain)
         logs = read_logs(
-            [Path(p) for p in self.paths], self.columns, self.min_rating, self.rating_weight
+            [Path(p) for p in self.paths],
+            self.columns,
+            self.min_rating,
+            self.rating_weight,
+            self.events,
         )
         found = {
             "digest": logs_digest(logs.frame),
@@ -46,9 +62,14 @@ class DataSource(BaseModel):
         return logs.frame, self.model_copy(update=found)
 
     def read_again(
-        self, split: SplitRecord, instead: Sequence[Path] = (), *, learns: bool = True
+        self,
+        split: SplitRecord,
+        instead: Sequence[Path] = (),
+        *,
+        learns: bool = True,
+        domain: str | None = None,
     ) -> tuple[pl.DataFrame, DataSource]:
-        """The same logs, split as recorded.
+        """The same logs, split as recorded; a prepared data set as it was then, whatever was added.
 
         Args:
             split: The recorded split; its boundaries are used as they are.
@@ -56,6 +77,7 @@ class DataSource(BaseModel):
             learns: Whether something will be trained or measured on the parts. Then a split that
                 follows the rows is refused on other logs: what the base was trained on would be
                 in test. To serve, no part is held out, so it may fall as it likes.
+            domain: Rows of other domains may be left out, where that saves reading them.
 
         Returns:
             Split logs, and the source they are of.
@@ -65,7 +87,14 @@ class DataSource(BaseModel):
                 be split otherwise than those that the base was trained on.
         """
         asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
-        frame, source = asked.read()
+        # A split drawn over all rows needs all of them, to fall as it fell.
+        domain = None if split.follows_the_rows else domain
+        folder = asked._prepared()
+        if folder is not None and not instead:
+            dataset = open_dataset(folder, self.digest)
+            frame, source = self._of_dataset(dataset, domain)
+        else:
+            frame, source = asked.read(domain)
         if source.digest != self.digest:
             leaks = learns and split.follows_the_rows
             if not instead:
@@ -73,6 +102,31 @@ class DataSource(BaseModel):
             if leaks:
                 raise DataError(self._leaking(source, split))
         return apply_split(frame, split), source
+
+    def _prepared(self) -> Path | None:
+        """The folder of a prepared data set, where this is one.
+
+        Raises:
+            DataError: It is one of several paths.
+        """
+        folders = [path for path in map(Path, self.paths) if is_prepared(path)]
+        if folders and len(self.paths) > 1:
+            raise DataError(
+                f"{folders[0]} is a prepared data set and stands among {len(self.paths)} paths. "
+                f"Expected it alone; add the others to it: lorarec data append {folders[0]} LOGS"
+            )
+        return folders[0] if folders else None
+
+    def _of_dataset(
+        self, dataset: PreparedDataset, domain: str | None
+    ) -> tuple[pl.DataFrame, DataSource]:
+        found = {
+            "digest": dataset.digest,
+            "rows": len(dataset),
+            "dropped": sum(g.dropped_low_rating for g in dataset.manifest.generations),
+            "split": dataset.split,
+        }
+        return dataset.frame(domain), self.model_copy(update=found)
 
     def _found(self, source: DataSource) -> str:
         return (

@@ -6,6 +6,7 @@ share one cut-off: split first, exclude a domain afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -36,6 +37,10 @@ class PartCounts(BaseModel):
     """Users without a train row in any domain."""
     cold_items: int
     """Items without a train row in any domain."""
+    first: int | None = None
+    """Second of the first row; None without timestamps."""
+    last: int | None = None
+    """Second of the last row."""
 
 
 class SplitRecord(BaseModel):
@@ -164,7 +169,7 @@ def count_parts(frame: pl.DataFrame) -> dict[str, PartCounts]:
     known = {c: train.select(c, _known=pl.lit(True)).unique() for c in ("user_id", "item_id")}
     flagged = (
         frame.lazy()
-        .select("user_id", "item_id", "split")
+        .select("user_id", "item_id", "split", "timestamp")
         .join(known["user_id"].rename({"_known": "_user"}), on="user_id", how="left")
         .join(known["item_id"].rename({"_known": "_item"}), on="item_id", how="left")
     )
@@ -176,12 +181,18 @@ def count_parts(frame: pl.DataFrame) -> dict[str, PartCounts]:
             items=pl.col("item_id").n_unique(),
             cold_users=pl.col("user_id").filter(pl.col("_user").is_null()).n_unique(),
             cold_items=pl.col("item_id").filter(pl.col("_item").is_null()).n_unique(),
+            first=pl.col("timestamp").min(),
+            last=pl.col("timestamp").max(),
         )
         .collect()
     )
-    by_name = {row.pop("split"): PartCounts(**row) for row in counted.to_dicts()}
-    order = [p for p in PARTS if p in by_name] + sorted(set(by_name) - set(PARTS))
-    return {name: by_name[name] for name in order}
+    return in_order({row.pop("split"): PartCounts(**row) for row in counted.to_dicts()})
+
+
+def in_order(counts: Mapping[str, PartCounts]) -> dict[str, PartCounts]:
+    """Parts with train, valid and test first, then others by name."""
+    order = [p for p in PARTS if p in counts] + sorted(set(counts) - set(PARTS))
+    return {name: counts[name] for name in order}
 
 
 def _check_column(frame: pl.DataFrame) -> None:

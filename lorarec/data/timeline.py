@@ -31,8 +31,28 @@ def boundaries(
     Raises:
         DataError: Rows lack a timestamp, or too few distinct ones to fill the parts.
     """
-    _check_complete(timestamps)
+    _check_complete(timestamps.null_count(), len(timestamps))
     values, counts = np.unique(timestamps.to_numpy(), return_counts=True)
+    return cuts(values, counts, valid_share, test_share)
+
+
+def cuts(
+    values: np.ndarray,
+    counts: np.ndarray,
+    valid_share: float,
+    test_share: float,
+    missing: int = 0,
+) -> tuple[int | None, int | None]:
+    """`boundaries`, of counted seconds.
+
+    Args:
+        values: int64 (m,): seconds that occur, ascending.
+        counts: int64 (m,): rows of each.
+        valid_share: Share of rows for validation; 0 for none.
+        test_share: Share of rows for test; 0 for none.
+        missing: Rows without a timestamp.
+    """
+    _check_complete(missing, int(counts.sum()) + missing)
     parts = 1 + (valid_share > 0) + (test_share > 0)
     if len(values) < parts:
         shown = ", ".join(_date(v) for v in values)
@@ -66,7 +86,7 @@ def by_time(frame: pl.DataFrame, t_valid: int | None, t_test: int | None) -> pl.
     Raises:
         DataError: Rows lack a timestamp.
     """
-    _check_complete(frame["timestamp"])
+    _check_complete(frame["timestamp"].null_count(), frame.height)
     time = pl.col("timestamp")
     in_test = pl.lit(False) if t_test is None else time >= t_test
     in_valid = pl.lit(False) if t_valid is None else time >= t_valid
@@ -116,10 +136,10 @@ def _nearest(before: np.ndarray, share: float, low: int, high: int) -> int:
     return low + int(np.argmin(np.abs(before[low:high] - share)))
 
 
-def _check_complete(timestamps: pl.Series) -> None:
-    if missing := timestamps.null_count():
+def _check_complete(missing: int, rows: int) -> None:
+    if missing:
         raise DataError(
-            f"{missing:,} of {len(timestamps):,} rows have no timestamp, so they have no place on "
+            f"{missing:,} of {rows:,} rows have no timestamp, so they have no place on "
             f"the timeline. Expected one in every row for --split time; {_INSTEAD}."
         )
 

@@ -76,7 +76,7 @@ def adapt(
         settings.train.seed,
     )
     info = chosen.base.info
-    frame, source = info.data.read_again(info.split, paths)
+    frame, source = info.data.read_again(info.split, paths, domain=domain)
     return train_adapter(settings, config, domain, store, chosen, frame, source, listen)
 
 

@@ -92,7 +92,7 @@ def evaluate(
                 f"lorarec adapt --domain {domain} --rank 8, or leave it out: --adapter none"
             )
     info = chosen.base.info
-    frame, source = info.data.read_again(info.split, paths)
+    frame, source = info.data.read_again(info.split, paths, domain=domain)
     if found is not None and found.info.data_digest != source.digest:
         listen.say("The adapter was trained on other logs than it is evaluated on.")
     arena = Arena.of(frame, domain)

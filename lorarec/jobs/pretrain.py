@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource, absolute
-from lorarec.data.splits import SplitRecord, split_logs
+from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.domain import train_and_valid
@@ -80,14 +80,11 @@ def pretrain(
         columns=data.columns,
         min_rating=data.min_rating,
         rating_weight=data.rating_weight,
+        events=data.events,
     ).read()
-    split_frame, split = split_logs(
-        frame,
-        data.split,
-        valid_share=data.valid_share,
-        test_share=data.test_share,
-        seed=settings.train.seed,
-    )
+    if source.dropped:
+        listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
+    split_frame, split = _split(settings, frame, source)
     for note in split.notes:
         listen.say(note)
     kept = without(split_frame, exclude)
@@ -111,6 +108,22 @@ def pretrain(
         run.log_json("split.json", split.model_dump())
         run.set_tags(standard_tags(base_digest=base.digest))
     return Pretrained(base, run.uri, history)
+
+
+def _split(
+    settings: Settings, frame: pl.DataFrame, source: DataSource
+) -> tuple[pl.DataFrame, SplitRecord]:
+    """The split that a prepared data set brings, or the one that the settings ask for."""
+    if source.split is not None:
+        return apply_split(frame, source.split), source.split
+    data = settings.data
+    return split_logs(
+        frame,
+        data.split,
+        valid_share=data.valid_share,
+        test_share=data.test_share,
+        seed=settings.train.seed,
+    )
 
 
 def without(frame: pl.DataFrame, excluded: Sequence[str]) -> pl.DataFrame:
@@ -253,7 +266,7 @@ def _describe(
         item_vocabulary=vocabularies[1],
         domains=frame["domain"].unique().sort().to_list(),
         excluded_domains=sorted(exclude),
-        data=source,
+        data=source.model_copy(update={"split": None}),  # it stands below
         split=split,
         seed=settings.train.seed,
         metrics=history.epochs[history.best_epoch],

@@ -85,7 +85,7 @@ def prepare(
     found = choose_adapter(store, adapter, chosen.base, domain, listen)
     info = chosen.base.info
     # Nothing is trained or measured: train only says what can be recommended and what is popular.
-    frame, _ = info.data.read_again(info.split, paths, learns=False)
+    frame, _ = info.data.read_again(info.split, paths, learns=False, domain=domain)
     arena = Arena.of(frame, domain)
     return Ready(arena, arena.scorer(chosen.base, found), chosen.base, found)
 

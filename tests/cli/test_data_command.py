@@ -11,6 +11,8 @@ from lorarec.cli.data import data
 from lorarec.config import Settings
 from lorarec.errors import ConfigError, DataError
 
+SMALL = ["--users", "60", "--items", "40", "--interactions", "600"]
+
 
 def _run(settings: Settings, *arguments: str | Path) -> Result:
     return CliRunner().invoke(data, [str(a) for a in arguments], obj=settings)
@@ -18,8 +20,7 @@ def _run(settings: Settings, *arguments: str | Path) -> Result:
 
 @pytest.fixture
 def sample(settings: Settings) -> Path:
-    sizes = ["--users", "60", "--items", "40", "--interactions", "600"]
-    result = _run(settings, "synth", "data", *sizes)
+    result = _run(settings, "synth", "data", *SMALL)
     assert result.exit_code == 0, result.output
     return Path("data/interactions.parquet")
 
@@ -42,15 +43,60 @@ def test_the_default_sample_is_small(settings: Settings) -> None:
 
 
 def test_synth_does_not_replace_other_logs(settings: Settings) -> None:
-    sizes = ["--users", "60", "--items", "40", "--interactions", "600"]
-    assert _run(settings, "synth", "a.parquet", *sizes).exit_code == 0
-    assert _run(settings, "synth", "a.parquet", *sizes).exit_code == 0
+    assert _run(settings, "synth", "a.parquet", *SMALL).exit_code == 0
+    assert _run(settings, "synth", "a.parquet", *SMALL).exit_code == 0
     before = Path("a.parquet").read_bytes()
-    refused = _run(settings, "synth", "a.parquet", *sizes, "--seed", "1")
+    refused = _run(settings, "synth", "a.parquet", *SMALL, "--seed", "1")
     assert isinstance(refused.exception, ConfigError)
     assert Path("a.parquet").read_bytes() == before
-    assert _run(settings, "synth", "a.parquet", *sizes, "--seed", "1", "--force").exit_code == 0
+    assert _run(settings, "synth", "a.parquet", *SMALL, "--seed", "1", "--force").exit_code == 0
     assert Path("a.parquet").read_bytes() != before
+
+
+def test_synth_writes_features_beside_the_logs(settings: Settings) -> None:
+    result = _run(settings, "synth", "data", *SMALL, "--features")
+    assert result.exit_code == 0
+    assert "Wrote features of 60 users to data/users.parquet." in result.stdout
+    assert "Wrote features of 40 items to data/items.parquet." in result.stdout
+    assert pl.read_parquet("data/users.parquet").columns == ["user_id", "segment", "age"]
+    assert pl.read_parquet("data/items.parquet").height == 40
+    assert _run(settings, "check", "data").exit_code == 0
+    plain = _run(settings, "synth", "plain", *SMALL)
+    assert plain.exit_code == 0
+    assert (
+        Path("plain/interactions.parquet").read_bytes()
+        == Path("data/interactions.parquet").read_bytes()
+    )
+    assert [path.name for path in Path("plain").iterdir()] == ["interactions.parquet"]
+
+
+def test_features_do_not_fit_into_a_file(settings: Settings) -> None:
+    result = _run(settings, "synth", "a.csv", *SMALL, "--features")
+    assert isinstance(result.exception, ConfigError)
+    assert "lorarec data synth a --features" in str(result.exception)
+    assert not Path("a.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["users.parquet", "items.parquet"])
+def test_synth_does_not_replace_other_features(settings: Settings, name: str) -> None:
+    Path("data").mkdir()
+    (Path("data") / name).write_bytes(b"mine")
+    refused = _run(settings, "synth", "data", *SMALL, "--features")
+    assert isinstance(refused.exception, ConfigError)
+    assert f"data/{name} exists" in str(refused.exception)
+    assert [path.name for path in Path("data").iterdir()] == [name]
+    assert _run(settings, "synth", "data", *SMALL, "--features", "--force").exit_code == 0
+    assert _run(settings, "synth", "data", *SMALL, "--features").exit_code == 0
+
+
+def test_the_window_and_the_rank_are_options(settings: Settings) -> None:
+    window = ["--start", "2026-03-01", "--days", "7", "--rank", "2"]
+    assert _run(settings, "synth", "a.parquet", *SMALL, *window).exit_code == 0
+    days = pl.from_epoch(pl.read_parquet("a.parquet")["timestamp"]).dt.date()
+    assert str(days.min()) == "2026-03-01"
+    assert str(days.max()) == "2026-03-07"
+    refused = _run(settings, "synth", "b.parquet", *SMALL, "--rank", "17")
+    assert isinstance(refused.exception, ConfigError)
 
 
 def test_check_prints_counts_per_domain(settings: Settings, sample: Path) -> None:

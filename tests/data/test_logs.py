@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorarec.data.contract import ContractError
-from lorarec.data.logs import find_files, load_logs, logs_digest, read_logs, scan_logs, write_logs
+from lorarec.data.files import find_files
+from lorarec.data.logs import load_logs, logs_digest, read_logs, scan_logs, write_logs
 from lorarec.data.schema import SCHEMA
 from lorarec.errors import DataError
 
@@ -81,7 +82,7 @@ def test_files_are_concatenated_in_the_order_given(csv: Path, tmp_path: Path) ->
 def test_a_directory_with_interactions_means_them(csv: Path, tmp_path: Path) -> None:
     (tmp_path / "interactions.csv").write_text(CSV)
     (tmp_path / "items.csv").write_text("item_id,title\n1,x\n")
-    assert [f.name for f in find_files([tmp_path])] == ["interactions.csv"]
+    assert [f.path.name for f in find_files([tmp_path])] == ["interactions.csv"]
 
 
 def test_names_with_brackets_are_no_patterns(tmp_path: Path) -> None:

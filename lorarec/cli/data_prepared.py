@@ -1,0 +1,195 @@
+"""`lorarec data prepare` and `lorarec data append`: logs as a checked, numbered data set."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lorarec.cli.output import print_json, print_table, progress, say
+from lorarec.cli.shared import CONTEXT, json_option
+from lorarec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lorarec.config import Settings
+    from lorarec.data.prepared.dataset import PreparedDataset
+    from lorarec.data.prepared.manifest import Options
+
+_logs = click.argument(
+    "paths", nargs=-1, required=True, metavar="LOGS...", type=click.Path(path_type=Path)
+)
+
+
+@click.command(context_settings=CONTEXT)
+@_logs
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--split", type=click.Choice(["time", "column", "none"]),
+    help="How train, valid and test are cut; none leaves it to pretrain.  [default: time]",
+)  # fmt: skip
+@click.option(
+    "--on-bad-rows", type=click.Choice(["error", "quarantine", "drop"]),
+    help="What rows that break the contract do.  [default: error]",
+)  # fmt: skip
+@json_option
+@click.pass_obj
+def prepare(
+    settings: Settings,
+    paths: tuple[Path, ...],
+    out: Path,
+    split: str | None,
+    on_bad_rows: str | None,
+    as_json: bool,
+) -> None:
+    """Read, check, number and split logs into the data set OUT, a new folder.
+
+    Logs of any size stream through memory that grows with the distinct ids alone. OUT can be given
+    to --data of every command, and `lorarec data append` adds to it. With quarantine, rows that
+    break the contract lie in OUT/quarantine as parquet, with their file and the reason.
+
+    \b
+    Example:
+      lorarec data prepare data/sample prepared
+      lorarec data prepare 'logs/2026-*.csv.gz' prepared --on-bad-rows quarantine
+    """
+    from lorarec.data.prepared.build import prepare as job
+
+    options = _options(settings.with_options({"data.on_bad_rows": on_bad_rows}), split)
+    with progress("prepare") as meter:
+        dataset = job(paths, out, options, lambda rows: meter.update(rows))
+    _report(dataset, len(dataset), (), as_json)
+    if not as_json:
+        say(f"Next: lorarec pretrain --data {out}")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("dataset", type=click.Path(path_type=Path))
+@_logs
+@click.option(
+    "--cutoff", "cutoffs", metavar="VALID,TEST",
+    help="Move the cut-offs: first moment of validation and of test, as dates or seconds, UTC.",
+)  # fmt: skip
+@click.option("--move-cutoff", is_flag=True, help="Move them so that the shares hold again.")
+@json_option
+def append(
+    dataset: Path,
+    paths: tuple[Path, ...],
+    cutoffs: str | None,
+    move_cutoff: bool,
+    as_json: bool,
+) -> None:
+    """Add logs to a prepared data set.
+
+    Rows and ids that are there keep their places, so bases and adapters trained on it before still
+    load and find the logs they were trained on. A file that was taken before is not taken again.
+    The cut-offs stay where they are unless they are told to move. Killed at any moment, the data
+    set is the old one or the new one.
+
+    \b
+    Example:
+      lorarec data append prepared logs/2026-11-24.parquet
+      lorarec data append prepared logs/2026-11-24.parquet --cutoff 2026-11-01,2026-11-15
+    """
+    from lorarec.data.prepared.build import append as job
+
+    moments = None if cutoffs is None else _cutoffs(cutoffs)
+    if moments is not None and move_cutoff:
+        raise ConfigError("--cutoff and --move-cutoff exclude each other. Expected one of them.")
+    with progress("append") as meter:
+        added = job(dataset, paths, moments, move_cutoff, lambda rows: meter.update(rows))
+    _report(added.dataset, added.rows, added.known, as_json)
+
+
+def _options(settings: Settings, split: str | None) -> Options:
+    from lorarec.data.prepared.manifest import Options
+
+    data = settings.data
+    return Options(
+        columns=data.columns,
+        events=data.events,
+        min_rating=data.min_rating,
+        rating_weight=data.rating_weight,
+        on_bad_rows=data.on_bad_rows,
+        split="time" if split is None else split,  # type: ignore[arg-type]
+        valid_share=data.valid_share,
+        test_share=data.test_share,
+    )
+
+
+def _cutoffs(text: str) -> tuple[int, int]:
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        valid, test = (_second(part) for part in parts)
+    except ValueError as error:
+        raise ConfigError(
+            f"--cutoff {text!r} cannot be read ({error}). Expected two moments, of validation and "
+            f"of test, such as --cutoff 2026-11-01,2026-11-15"
+        ) from error
+    return valid, test
+
+
+def _second(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    moment = datetime.fromisoformat(text)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json: bool) -> None:
+    last, split = dataset.last, dataset.split
+    if as_json:
+        print_json(
+            {
+                "path": str(dataset.folder),
+                "digest": dataset.digest,
+                "generation": last.number,
+                "rows": len(dataset),
+                "rows_added": rows,
+                "files_known": list(known),
+                "dropped_bad": last.dropped_bad if rows else 0,
+                "dropped_low_rating": last.dropped_low_rating if rows else 0,
+                "broken": last.broken if rows else {},
+                **dataset.sizes(),
+                "split": split.model_dump() if split else None,
+            }
+        )
+        return
+    for name in known:
+        say(f"{name} is in the data set already: not taken again.")
+    if rows:
+        _print_left_out(dataset)
+    sizes = dataset.sizes()
+    click.echo(
+        f"{dataset.folder}: {len(dataset):,} rows ({rows:,} of them new), "
+        f"{sizes['users']:,} users, {sizes['items']:,} items, {sizes['domains']:,} domains. "
+        f"Digest {dataset.digest[:12]}."
+    )
+    if split is not None:
+        print_table(
+            ("part", "rows", "users", "items", "cold users", "cold items", "first", "last"),
+            [
+                (part, c.rows, c.users, c.items, c.cold_users, c.cold_items, _day(c.first),
+                 _day(c.last))
+                for part, c in split.counts.items()
+            ],
+            title=f"Split: {split.used}",
+        )  # fmt: skip
+
+
+def _print_left_out(dataset: PreparedDataset) -> None:
+    last: Any = dataset.last
+    for rule, count in last.broken.items():
+        say(f"{rule}: {count:,} rows")
+    if last.dropped_bad:
+        aside = f"{dataset.folder}/quarantine/{last.number:06d}-*.parquet"
+        kept = dataset.manifest.options.on_bad_rows == "quarantine"
+        where = f"written to {aside}" if kept else "left out"
+        say(f"{last.dropped_bad:,} rows break the contract: {where}.")
+    if last.dropped_low_rating:
+        say(f"{last.dropped_low_rating:,} rows are rated below [data] min_rating: left out.")
+
+
+def _day(seconds: int | None) -> str | None:
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,180 @@
+"""Make a data set of logs, and add logs to it: the old data set or the new one, never a mix."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorarec.data.files import LogFile, find_files
+from lorarec.data.prepared.cutting import Cutoffs, counted, first_split, moved_split
+from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
+from lorarec.data.prepared.manifest import (
+    FileRecord,
+    Generation,
+    Manifest,
+    Options,
+    first_digest,
+    is_prepared,
+    with_digest,
+    write_manifest,
+)
+from lorarec.data.prepared.writing import Report, Written, source_files, versions, write_generation
+from lorarec.data.splits import SplitRecord
+from lorarec.errors import DataError
+from lorarec.storage import atomic_dir, refused, sha256_file
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an append found and did."""
+
+    dataset: PreparedDataset
+    rows: int
+    """Rows added; 0 where everything was there before."""
+    known: tuple[str, ...]
+    """Files that the data set has already taken, and that were left alone."""
+
+
+def prepare(
+    paths: Sequence[Path], out: Path, options: Options, report: Report = lambda _: None
+) -> PreparedDataset:
+    """Read, check, number and split logs into a new data set; they stream, whatever their size.
+
+    Args:
+        paths: Files, folders and patterns of logs.
+        out: A new or empty folder.
+        options: How they are read and split; every later append does the same.
+        report: Takes the rows read since its last call.
+
+    Raises:
+        ContractError: Rows break the contract and `options.on_bad_rows` is `error`.
+        DataError: A file cannot be read, or the split leaves a part empty.
+        StoreError: `out` is not empty, or the disk refused. Nothing is left behind then.
+    """
+    files = find_files(paths)
+    with atomic_dir(out) as folder:
+        written = write_generation(folder, 0, files, options, {}, report)
+        split = first_split(folder, written, options)
+        split = counted(folder, _rows(written.files), written.sizes, split)
+        generation = _generation(0, first_digest(options), files, written, split)
+        write_manifest(folder, Manifest(options=options, generations=[generation]))
+    return open_dataset(out)
+
+
+def append(
+    folder: Path,
+    paths: Sequence[Path],
+    cutoffs: Cutoffs | None = None,
+    move_cutoff: bool = False,
+    report: Report = lambda _: None,
+) -> Added:
+    """Add logs to a data set. Old rows, old ids and the files that hold them stay as they are.
+
+    Files that the data set has taken before, known by the digest of their bytes, are not taken
+    again, so that repeating an append changes nothing.
+
+    Args:
+        folder: Of the data set.
+        paths: Files, folders and patterns of new logs.
+        cutoffs: New first seconds of validation and of test; None keeps the old ones.
+        move_cutoff: Find new cut-offs by the shares that `prepare` was told.
+        report: Takes the rows read since its last call.
+
+    Raises:
+        ContractError: New rows break the contract and bad rows are not left out.
+        DataError: Another append is at work, a file cannot be read, or a cut-off makes no sense.
+        StoreError: The disk refused. The data set is as it was then.
+    """
+    files = find_files(paths)
+    with _alone(folder):
+        dataset = open_dataset(folder)
+        manifest = dataset.manifest
+        _remove_leftovers(folder, manifest)
+        new, known = _not_yet_taken(files, manifest)
+        moves = cutoffs is not None or move_cutoff
+        if not new and not moves:
+            return Added(dataset, 0, known)
+        number = manifest.generations[-1].number + 1
+        written = Written(sizes=dataset.sizes())
+        if new:
+            known_ids = dataset.vocabularies()
+            written = write_generation(folder, number, new, manifest.options, known_ids, report)
+        rows = [*manifest.files("rows"), *_rows(written.files)]
+        split = moved_split(folder, rows, dataset.split, cutoffs, move_cutoff)
+        split = counted(folder, rows, written.sizes, split)
+        generation = _generation(number, manifest.digest, new, written, split)
+        whole = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
+        write_manifest(folder, whole)
+    return Added(open_dataset(folder), written.rows, known)
+
+
+def _generation(
+    number: int,
+    before: str,
+    files: Sequence[LogFile],
+    written: Written,
+    split: SplitRecord | None,
+) -> Generation:
+    bare = Generation(
+        number=number,
+        digest="",
+        files=written.files,
+        sources=source_files(files),
+        rows=written.rows,
+        dropped_bad=written.dropped_bad,
+        dropped_low_rating=written.dropped_low_rating,
+        broken=written.broken,
+        domains=dict(sorted(written.domains.items())),
+        split=split,
+        versions=versions(),
+    )
+    return with_digest(before, bare)
+
+
+def _rows(files: Sequence[FileRecord]) -> list[FileRecord]:
+    return [record for record in files if record.table == "rows"]
+
+
+def _not_yet_taken(
+    files: Sequence[LogFile], manifest: Manifest
+) -> tuple[list[LogFile], tuple[str, ...]]:
+    """Files of which the data set has no bytes yet, each once, and the names of the others."""
+    taken = {s.sha256 for generation in manifest.generations for s in generation.sources}
+    new: list[LogFile] = []
+    known: list[LogFile] = []
+    for file in files:
+        digest = sha256_file(file.path)
+        (known if digest in taken else new).append(file)
+        taken.add(digest)
+    return new, tuple(str(file) for file in known)
+
+
+def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
+    """Delete what an append that was killed has left: files that no generation names."""
+    named = {record.name for g in manifest.generations for record in g.files}
+    for table in ("rows", "users", "items", "domains"):
+        for path in (folder / table).glob("*"):
+            if f"{table}/{path.name}" not in named:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One append at a time; the lock goes with the process, however it ends."""
+    if not is_prepared(folder):
+        open_dataset(folder)  # says what is wrong
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(open(folder / ".lock", "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"Another process is appending to {folder}. Expected to be alone; wait until it "
+                f"has ended, then run the command again."
+            ) from error
+        except OSError as error:
+            raise refused(folder, error) from error
+        yield

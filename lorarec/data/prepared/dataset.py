@@ -1,0 +1,164 @@
+"""A prepared data set opened: checked whole, read lazily, as it is now or as it once was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from lorarec.data.prepared.manifest import (
+    FileRecord,
+    Generation,
+    Manifest,
+    Table,
+    is_prepared,
+    read_manifest,
+)
+from lorarec.data.prepared.shards import check_files, scan_rows
+from lorarec.data.schema import SCHEMA
+from lorarec.data.splits import SplitRecord, in_order
+from lorarec.data.vocabulary import Vocabulary
+from lorarec.errors import DataError, NotFoundError, did_you_mean
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedDataset:
+    """Logs as numbers in a folder. Made by `open_dataset`.
+
+    Attributes:
+        folder: Where it is.
+        manifest: Its generations, up to the one that was asked for.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        """Of all that is in it: the same after every opening, another after an append."""
+        return self.manifest.digest
+
+    @property
+    def last(self) -> Generation:
+        """The newest generation."""
+        return self.manifest.generations[-1]
+
+    @property
+    def split(self) -> SplitRecord | None:
+        """How its rows are split; None where that is left to later."""
+        split = self.last.split
+        # JSON is written with sorted keys: train, valid and test come first again.
+        return split and split.model_copy(update={"counts": in_order(split.counts)})
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    @cached_property
+    def users(self) -> Vocabulary:
+        """Every user's row; a later generation only appends."""
+        return self._vocabulary("users")
+
+    @cached_property
+    def items(self) -> Vocabulary:
+        """Every item's row; a later generation only appends."""
+        return self._vocabulary("items")
+
+    @cached_property
+    def domains(self) -> Vocabulary:
+        """Every domain's row, in order of first appearance."""
+        return self._vocabulary("domains")
+
+    def vocabularies(self) -> dict[Table, Vocabulary]:
+        """All three by table."""
+        return {"users": self.users, "items": self.items, "domains": self.domains}
+
+    def sizes(self) -> dict[Table, int]:
+        """Ids of each vocabulary, from the manifest alone."""
+        tables: tuple[Table, ...] = ("users", "items", "domains")
+        return {table: sum(f.rows for f in self._files(table)) for table in tables}
+
+    def domain_rows(self) -> dict[str, int]:
+        """Rows of each domain, most first."""
+        counts: dict[str, int] = {}
+        for generation in self.manifest.generations:
+            for name, found in generation.domains.items():
+                counts[name] = counts.get(name, 0) + found.rows
+        return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+    def scan(self, domain: str | None = None) -> pl.LazyFrame:
+        """Rows as numbers, `shards.ROWS`, oldest first; of one domain without reading the others.
+
+        Raises:
+            NotFoundError: There is no such domain; the nearest names are told.
+        """
+        rows = scan_rows(self.folder, self._files("rows"))
+        if domain is None:
+            return rows
+        place = self.domains.rows([domain], missing="mark")[0]
+        if place < 0:
+            raise NotFoundError(
+                f"There is no domain {domain!r} in {self.folder}."
+                f"{did_you_mean(domain, self.domains.series.to_list())}"
+            )
+        return rows.filter(pl.col("domain") == place)
+
+    def frame(self, domain: str | None = None) -> pl.DataFrame:
+        """Canonical logs, ids instead of numbers again; `split` is that of the logs, not applied.
+
+        Args:
+            domain: One of them alone; None takes all.
+        """
+        rows = self.scan(domain).collect()
+        ids = {
+            column: vocabulary.series.gather(rows[own]).alias(column)
+            for column, own, vocabulary in (
+                ("user_id", "user", self.users),
+                ("item_id", "item", self.items),
+                ("domain", "domain", self.domains),
+            )
+        }
+        return rows.drop("user", "item", "domain").with_columns(**ids).select(list(SCHEMA))
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Rows as numbers, a shard at a time, oldest first."""
+        for record in self._files("rows"):
+            yield scan_rows(self.folder, [record]).collect()
+
+    def _files(self, table: Table) -> list[FileRecord]:
+        return self.manifest.files(table)
+
+    def _vocabulary(self, table: Table) -> Vocabulary:
+        parts = [pl.read_parquet(self.folder / f.name, glob=False) for f in self._files(table)]
+        return Vocabulary.of_distinct(pl.concat(parts)["id"])
+
+
+def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
+    """Open a prepared data set and check every file of it.
+
+    Args:
+        folder: Of the data set.
+        digest: Opens the data set as it was when it had this digest; None as it is now.
+
+    Raises:
+        DataError: There is no data set, or it never had this digest.
+        ArtifactError: A file is missing, truncated or edited; it is named.
+    """
+    if not is_prepared(folder):
+        raise DataError(
+            f"{folder} is no prepared data set: it has no manifest.json. Expected a folder that "
+            f"`lorarec data prepare LOGS {folder}` made."
+        )
+    whole = read_manifest(folder)
+    manifest = whole.upto(digest)
+    if manifest is None:
+        known = ", ".join(g.digest[:12] for g in whole.generations[-5:])
+        raise DataError(
+            f"{folder} never had the digest {(digest or '')[:12]}; it has had {known}. Expected "
+            f"the data set that was meant: bring it back, or name another with --data."
+        )
+    for table in ("users", "items", "domains", "rows"):
+        check_files(folder, manifest.files(table))
+    return PreparedDataset(folder, manifest)

@@ -1,0 +1,156 @@
+"""One generation of a data set, written while logs stream by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+
+from lorarec.data.files import LogFile
+from lorarec.data.logs import LogStream, Reading
+from lorarec.data.prepared.encoding import IdEncoder
+from lorarec.data.prepared.manifest import (
+    DomainCounts,
+    FileRecord,
+    Options,
+    SourceFile,
+    Table,
+)
+from lorarec.data.prepared.moments import Moments
+from lorarec.data.prepared.shards import encoded_rows, write_shard
+from lorarec.data.tables import write_parquet
+from lorarec.data.vocabulary import Vocabulary
+from lorarec.errors import DataError
+from lorarec.storage import sha256_file
+
+VOCABULARIES: tuple[Table, ...] = ("users", "items", "domains")
+MOST = {"users": 2**32, "items": 2**32, "domains": 2**16}
+"""Ids that a shard's numbers can tell apart."""
+Report = Callable[[int], None]
+"""Takes the rows read since the last call."""
+
+
+@dataclass
+class Written:
+    """What one pass over some logs left behind."""
+
+    files: list[FileRecord] = field(default_factory=list)
+    rows: int = 0
+    dropped_bad: int = 0
+    dropped_low_rating: int = 0
+    broken: dict[str, int] = field(default_factory=dict)
+    domains: dict[str, DomainCounts] = field(default_factory=dict)
+    sizes: dict[Table, int] = field(default_factory=dict)
+    """Ids with a row afterwards, by vocabulary."""
+    moments: Moments = field(default_factory=Moments)
+
+
+def write_generation(
+    folder: Path,
+    number: int,
+    files: Sequence[LogFile],
+    options: Options,
+    known: dict[Table, Vocabulary],
+    report: Report = lambda _: None,
+) -> Written:
+    """Read logs once; write their rows, new ids and bad rows into files of their own.
+
+    Args:
+        folder: Of the data set.
+        number: Of the generation: part of the files' names.
+        files: Logs, in order.
+        options: How they are read.
+        known: Ids that have a row already, by table.
+        report: Takes progress.
+
+    Raises:
+        ContractError: Rows break the contract and are not to be left out.
+        DataError: A file cannot be read, or there are more ids than a shard can hold.
+        StoreError: The disk refused.
+    """
+    done = Written()
+    encoders = {table: IdEncoder(known.get(table)) for table in VOCABULARIES}
+    aside = _Quarantine(folder, number)
+    bad_rows = {"error": None, "quarantine": aside.add, "drop": lambda _: None}
+    how = Reading(options.columns, options.events, options.min_rating, options.rating_weight)
+    stream = LogStream(files, how, bad_rows[options.on_bad_rows])
+    read = 0
+    for place, frame in enumerate(stream):
+        user = encoders["users"].encode(frame["user_id"])
+        item = encoders["items"].encode(frame["item_id"])
+        domain = encoders["domains"].encode(frame["domain"])
+        _check_room(encoders)
+        rows = encoded_rows(frame, user, item, domain)
+        name = f"rows/{number:06d}-{place:05d}.parquet"
+        done.files.append(write_shard(folder, "rows", name, rows))
+        done.moments.add(frame["timestamp"])
+        _count_domains(done.domains, frame)
+        done.rows += frame.height
+        report(stream.checker.rows - read)
+        read = stream.checker.rows
+    for table, encoder in encoders.items():
+        if len(fresh := encoder.fresh()):
+            name = f"{table}/{number:06d}.parquet"
+            done.files.append(write_shard(folder, table, name, fresh.alias("id").to_frame()))
+    done.sizes = {table: len(encoder) for table, encoder in encoders.items()}
+    checker = stream.checker
+    done.dropped_bad, done.dropped_low_rating = checker.broken_rows, stream.dropped_low_rating
+    for violation in checker.violations:
+        done.broken[violation.rule] = done.broken.get(violation.rule, 0) + violation.count
+    return done
+
+
+def source_files(files: Sequence[LogFile]) -> list[SourceFile]:
+    """Digests of the files' bytes, by which they are known again."""
+    return [SourceFile(path=str(f.path.resolve()), sha256=sha256_file(f.path)) for f in files]
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that shape the files."""
+    return {name: version(name) for name in ("lorarec", "polars", "numpy")}
+
+
+def _count_domains(counts: dict[str, DomainCounts], frame: pl.DataFrame) -> None:
+    found = frame.group_by("domain").agg(
+        rows=pl.len(), first=pl.col("timestamp").min(), last=pl.col("timestamp").max()
+    )
+    for name, rows, first, last in found.sort("domain").iter_rows():
+        counts[name] = added(counts.get(name), DomainCounts(rows=rows, first=first, last=last))
+
+
+def added(a: DomainCounts | None, b: DomainCounts) -> DomainCounts:
+    """Counts of two lots of rows of one domain taken together."""
+    if a is None:
+        return b
+    firsts = [moment for moment in (a.first, b.first) if moment is not None]
+    lasts = [moment for moment in (a.last, b.last) if moment is not None]
+    return DomainCounts(
+        rows=a.rows + b.rows,
+        first=min(firsts) if firsts else None,
+        last=max(lasts) if lasts else None,
+    )
+
+
+def _check_room(encoders: dict[Table, IdEncoder]) -> None:
+    for table, encoder in encoders.items():
+        if len(encoder) > MOST[table]:
+            raise DataError(
+                f"The logs have more than {MOST[table]:,} {table}. Expected fewer; is the right "
+                f"column named under [data.columns]?"
+            )
+
+
+class _Quarantine:
+    """Bad rows as text, with their file and the first rule they break, in files of a batch each."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder, self._number, self._files = folder, number, 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        text = rows.with_columns(pl.all().cast(pl.String, strict=False))
+        name = f"quarantine/{self._number:06d}-{self._files:05d}.parquet"
+        write_parquet(text, self._folder / name)
+        self._files += 1
