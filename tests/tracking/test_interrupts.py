@@ -23,18 +23,27 @@ def raising() -> Iterator[None]:
 @pytest.mark.parametrize("number", ASKING)
 def test_a_signal_is_obeyed_when_the_block_is_done(number: signal.Signals) -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), held():
-        signal.raise_signal(number)
-        signal.raise_signal(number)
-        done.append("whole")
+
+    def work() -> None:
+        with held():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            done.append("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["whole"]
     assert signal.getsignal(number) is signal.default_int_handler
 
 
 def test_an_error_of_the_block_is_the_one_that_goes_on() -> None:
-    with pytest.raises(ZeroDivisionError), held():
-        signal.raise_signal(signal.SIGINT)
-        raise ZeroDivisionError
+    def work() -> None:
+        with held():
+            signal.raise_signal(signal.SIGINT)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
