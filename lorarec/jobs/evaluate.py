@@ -10,6 +10,7 @@ import polars as pl
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
+from lorarec.data.tables import write_parquet
 from lorarec.errors import ConfigError, NotFoundError
 from lorarec.evaluation.evaluate import (
     RECALL_DENOMINATOR,
@@ -122,7 +123,7 @@ def evaluate(
         run.log_json("evaluation.json", {a: r.to_json() for a, r in results.items()})
         with run.artifact_folder("per_user") as folder:
             for arm, result in results.items():
-                result.per_user_frame(users.to_list()).write_parquet(folder / f"{arm}.parquet")
+                write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
     return Evaluated(domain, part, results, differences, users, run.uri)
 
 

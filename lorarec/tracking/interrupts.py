@@ -16,13 +16,14 @@ def held() -> Iterator[None]:
     """Hold requests to end for the length of the block; the first that came is obeyed after it.
 
     Where the block raises, its exception is the one that goes on. Only the main thread is asked to
-    end, so elsewhere there is nothing to hold.
+    end, so elsewhere there is nothing to hold. What is ignored, as SIGHUP under nohup, stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in ASKING}
+    asking = [number for number in ASKING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in asking}
     try:
         yield
     finally:
