@@ -65,3 +65,15 @@ def test_other_threads_have_nothing_to_hold() -> None:
     thread.start()
     thread.join()
     assert done == ["whole"]
+
+
+def test_what_is_ignored_hides_nothing_that_comes_after_it() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def work() -> None:
+        with held():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
