@@ -120,7 +120,7 @@ def evaluate(
         differences = compare_with_base(settings, results)
         for arm, result in results.items():
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
-        run.log_json("evaluation.json", {a: r.to_json() for a, r in results.items()})
+        run.log_json("evaluation.json", _report(domain, part, results, differences))
         with run.artifact_folder("per_user") as folder:
             for arm, result in results.items():
                 write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
@@ -183,6 +183,24 @@ def compare_with_base(
         seed=settings.train.seed,
         confidence=settings.evaluate.confidence,
     )
+
+
+def _report(
+    domain: str,
+    part: str,
+    results: dict[str, ArmResult],
+    differences: dict[str, dict[str, Difference]],
+) -> dict[str, object]:
+    """What `evaluation.json` holds."""
+    return {
+        "domain": domain,
+        "part": part,
+        "arms": {arm: result.to_json() for arm, result in results.items()},
+        "minus_base": {
+            arm: {key: difference.to_json() for key, difference in by_metric.items()}
+            for arm, by_metric in differences.items()
+        },
+    }
 
 
 def full_arm(

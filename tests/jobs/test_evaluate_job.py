@@ -159,10 +159,29 @@ def test_per_user_values_are_kept_for_each_arm_in_the_same_order(world: World) -
 
 
 def test_the_report_is_an_artifact(world: World) -> None:
-    text = (world.artifacts(run(world).run) / "evaluation.json").read_text()
-    report = json.loads(text)
-    assert report["lora"]["recall_denominator"] == "held-out"
-    assert report["lora"]["catalogue"] == "domain"
+    found = run(world, part="valid")
+    report = json.loads((world.artifacts(found.run) / "evaluation.json").read_text())
+    assert (report["domain"], report["part"]) == ("books", "valid")
+    assert set(report["arms"]) == {"popularity", "base", "lora"}
+    assert report["arms"]["lora"]["recall_denominator"] == "held-out"
+    assert report["arms"]["lora"]["catalogue"] == "domain"
+
+
+def test_the_report_has_the_paired_differences(world: World) -> None:
+    found = run(world)
+    report = json.loads((world.artifacts(found.run) / "evaluation.json").read_text())
+    assert set(report["minus_base"]) == {"popularity", "lora"}
+    for arm, differences in found.differences.items():
+        assert set(report["minus_base"][arm]) == set(differences)
+    ours = found.differences["lora"]["recall_at_20"]
+    assert report["minus_base"]["lora"]["recall_at_20"] == pytest.approx(
+        {
+            "mean": ours.interval.mean,
+            "low": ours.interval.low,
+            "high": ours.interval.high,
+            "p_value": ours.p_value,
+        }
+    )
 
 
 def test_the_arm_full_is_trained_once_recorded_and_reused(world: World) -> None:
