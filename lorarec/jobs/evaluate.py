@@ -110,6 +110,7 @@ def evaluate(
         data_digest=source.digest,
         split=info.split.used,
         cutoff=info.split.t_test,
+        part=part,
         recall_denominator=RECALL_DENOMINATOR,
     )
     params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}

@@ -66,6 +66,12 @@ class RunInfo:
         return int(text) if text and text.isdigit() else None
 
     @property
+    def part(self) -> str | None:
+        """The part of the split that an `evaluate` was about; None for another kind."""
+        # Runs of before the tag have the parameter.
+        return self.tag("part") or (self.params.get("part") if self.kind == "evaluate" else None)
+
+    @property
     def recall(self) -> tuple[str, float] | None:
         """The recall to show: of the test before validation's, at 20 before other cut-offs."""
         found = [

@@ -36,6 +36,7 @@ STANDARD_TAGS = (
     "data_digest",
     "split",
     "cutoff",
+    "part",
     "recall_denominator",
     "device",
     "recipe",

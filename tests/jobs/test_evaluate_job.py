@@ -126,6 +126,7 @@ def test_the_run_is_tagged_with_all_that_the_numbers_depend_on(world: World) -> 
         2,
     )
     assert (found.tag("base_run"), found.tag("recall_denominator")) == (world.base, "held-out")
+    assert (found.tag("part"), found.part) == ("test", "test")
     for name in ("base_digest", "data_digest", "split", "cutoff"):
         assert found.tag(name) == base.tag(name)
     assert found.tag("adapter_digest") == world.run(world.adapter).tag("adapter_digest")
