@@ -41,8 +41,9 @@ def runs(settings: Settings, limit: int, as_json: bool) -> None:
 
 
 def _row(info: RunInfo) -> tuple[object, ...]:
+    rank = info.tag("rank") if info.rank is None else info.rank
     status = info.status.lower()
-    return info.kind, info.domain, info.rank, _recall(info), info.started, status, info.run_id
+    return info.kind, info.domain, rank, _recall(info), info.started, status, info.run_id
 
 
 def _recall(info: RunInfo) -> str | float | None:

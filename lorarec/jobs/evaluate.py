@@ -24,7 +24,7 @@ from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
 from lorarec.lora.adapter import Adapter, load_adapter
-from lorarec.lora.config import full_config
+from lorarec.lora.config import full_config, recorded_rank
 from lorarec.tracking.registry import newest, resolve
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -103,7 +103,7 @@ def evaluate(
         models["full"] = full_arm(settings, domain, store, chosen, frame, source, listen)
     tags = standard_tags(
         domain=domain,
-        rank=found.info.config.ranks.get("items") if found else None,
+        rank=recorded_rank(found.info.config) if found else None,
         base_run=chosen.run,
         base_digest=chosen.base.digest,
         adapter_digest=found.info.digest if found else None,

@@ -61,8 +61,11 @@ class RunInfo:
 
     @property
     def rank(self) -> int | None:
-        """An adapter's rank."""
-        text = self.tag("rank") or (self.params.get("adapt.rank") if self.kind == "adapt" else None)
+        """The rank that all targets of an adapter share; None where they differ or have none.
+
+        The tag `rank` is `mixed` where they differ.
+        """
+        text = self.tag("rank")
         return int(text) if text and text.isdigit() else None
 
     @property
