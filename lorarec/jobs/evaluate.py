@@ -73,9 +73,15 @@ def evaluate(
 
     Raises:
         NotFoundError: There is no such base, adapter, domain or part.
-        ConfigError: No arm is left without the adapter.
+        ConfigError: No arm is left without the adapter, or the part is train.
         AdapterMismatchError: The adapter is of another base.
     """
+    if part == "train":
+        raise ConfigError(
+            "The part train cannot be evaluated: what a user had in train is taken out before the "
+            "ranking, so every number would be 0. Expected a part that was held out, such as "
+            "--on test or --on valid."
+        )
     chosen = choose_base(store, base, listen)
     arms = list(settings.evaluate.arms)
     found = choose_adapter(store, adapter, chosen.base, domain, listen) if "lora" in arms else None

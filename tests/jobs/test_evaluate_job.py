@@ -13,7 +13,7 @@ from world import OUTSIDE, Words, World
 
 from lorarec.data.logs import load_logs
 from lorarec.data.splits import apply_split
-from lorarec.errors import ArtifactError, DataError, LorarecError, NotFoundError
+from lorarec.errors import ArtifactError, ConfigError, DataError, LorarecError, NotFoundError
 from lorarec.jobs.evaluate import Evaluated, evaluate
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.storage import read_json, write_json
@@ -314,6 +314,13 @@ def test_without_test_rows_it_says_to_evaluate_on_valid(world: World) -> None:
     with pytest.raises(NotFoundError, match=r"no rows in 'test'.*--on valid"):
         run(world, adapter="none")
     assert run(world, adapter="none", part="valid").results["base"].counts.users > 0
+
+
+def test_train_is_refused_as_nothing_of_it_could_be_ranked(world: World) -> None:
+    before = world.runs()
+    with pytest.raises(ConfigError, match=r"every number would be 0.*--on test"):
+        run(world, part="train")
+    assert world.runs() == before
 
 
 def test_an_empty_part_is_told_before_full_is_trained(world: World) -> None:
