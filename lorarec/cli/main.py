@@ -32,7 +32,7 @@ COMMANDS = {
 }
 """Every command and its short help; each lives in the module lorarec.cli.<command>."""
 
-OK, REFUSED, UNEXPECTED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
+OK, REFUSED, UNEXPECTED, INTERRUPTED = 0, 2, 3, 130
 _DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -43,6 +43,22 @@ _DISK = {
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end; it tidies up as on Ctrl-C."""
+
+    exit_code = 143
+
+
+class HungUp(Terminated):
+    """Its terminal or session was closed."""
+
+    exit_code = 129
+
+
+ASKING: dict[int, type[KeyboardInterrupt]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: Terminated,
+    signal.SIGHUP: HungUp,
+}
+"""Signals that ask to end, and what each raises."""
 
 
 class LazyGroup(click.Group):
@@ -100,20 +116,37 @@ def cli() -> None:
     """Recommenders that adapt: one base model, a LoRA adapter for each domain."""
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _obey_signals() -> None:
+    """End on the first signal that asks for it; more of them find the command tidying up.
+
+    What is ignored stays ignored, as SIGHUP under nohup.
+    """
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in obeyed:
+            signal.signal(each, lambda *_: None)
+        for terminal in terminals:
+            if not os.isatty(terminal):  # it is gone: the last words would be an error themselves
+                os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
+        raise ASKING[number]
+
+    obeyed = [number for number in ASKING if signal.getsignal(number) != signal.SIG_IGN]
+    for number in obeyed:
+        signal.signal(number, stop)
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point: run a command and exit with its code.
 
-    0 is well, 1 a gate that said no, 2 wrong usage or input, 3 an unexpected error, 130 Ctrl-C.
+    0 is well, 1 a gate that said no, 2 wrong usage or input, 3 an unexpected error, 130 Ctrl-C, 129
+    and 143 a terminal that closed and a signal to end.
 
     Args:
         arguments: Without the program's name; None takes the process's own.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    _obey_signals()
     code = _run(arguments)
     try:
         sys.stdout.flush()
@@ -128,9 +161,9 @@ def _run(arguments: Sequence[str]) -> int:
         result = cli.main(list(arguments), prog_name="lorarec", standalone_mode=False)
         return result if isinstance(result, int) else OK
     except click.Abort as abort:
-        terminated = isinstance(abort.__cause__, Terminated)
         _say("Stopped. What was finished before stands; nothing is half-written.", "yellow")
-        return TERMINATED if terminated else INTERRUPTED
+        cause = abort.__cause__
+        return cause.exit_code if isinstance(cause, Terminated) else INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code

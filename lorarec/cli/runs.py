@@ -41,20 +41,22 @@ def runs(settings: Settings, limit: int, as_json: bool) -> None:
 
 
 def _row(info: RunInfo) -> tuple[object, ...]:
+    rank = info.tag("rank") if info.rank is None else info.rank
     status = info.status.lower()
-    return info.kind, info.domain, info.rank, _recall(info), info.started, status, info.run_id
+    return info.kind, info.domain, rank, _recall(info), info.started, status, info.run_id
 
 
 def _recall(info: RunInfo) -> str | float | None:
-    """The test's recall at 20 as a number; any other says which it is."""
+    """The test's recall at 20 as a number; any other says which arm, part and cut it is."""
     if info.recall is None:
         return None
     key, value = info.recall
     if key in {"recall_at_20", "test_recall_at_20"}:
         return value
-    part, _, cut = key.replace("recall_at_", "@").rpartition("@")
+    of, _, cut = key.replace("recall_at_", "@").rpartition("@")
     at = "" if cut == "20" else f"@{cut}"
-    return f"{value:.4f} {part.strip('_./')}{at}"
+    on = "" if info.part in {None, "test"} else f" {info.part}"
+    return f"{value:.4f} {of.strip('_./')}{at}{on}"
 
 
 def _record(info: RunInfo) -> dict[str, object]:
@@ -66,6 +68,7 @@ def _record(info: RunInfo) -> dict[str, object]:
         "kind": info.kind,
         "domain": info.domain,
         "rank": info.rank,
+        "part": info.part,
         "recall": value,
         "recall_metric": key,
         "status": info.status,

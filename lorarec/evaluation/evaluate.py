@@ -148,6 +148,11 @@ class Difference:
     interval: Interval
     p_value: float
 
+    def to_json(self) -> dict[str, float]:
+        """Plain values: `mean`, `low`, `high` and `p_value`."""
+        ends = {"mean": self.interval.mean, "low": self.interval.low, "high": self.interval.high}
+        return ends | {"p_value": self.p_value}
+
 
 def _intervals(
     per_user: Mapping[str, Floats], resamples: int, seed: int, confidence: float

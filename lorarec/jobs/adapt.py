@@ -15,7 +15,7 @@ from lorarec.jobs.domain import DomainData, domain_data
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.search import Trained, search
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
-from lorarec.lora.config import AdapterConfig, full_config, lora_config
+from lorarec.lora.config import AdapterConfig, full_config, lora_config, recorded_rank
 from lorarec.lora.size import AdapterSize, oversized
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
@@ -108,7 +108,7 @@ def train_adapter(
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
-    rank = settings.adapt.rank if config.kind == "lora" else None
+    rank = recorded_rank(config)
     kind = "adapt" if config.kind == "lora" else "full"
     tags = standard_tags(
         domain=domain,
@@ -121,7 +121,8 @@ def train_adapter(
         device=device,
         recipe=recipe(settings, config),
     )
-    name = f"{kind}-{domain}-r{rank}" if rank else f"{kind}-{domain}"
+    shown = f"r{rank}" if isinstance(rank, int) else rank
+    name = "-".join(part for part in (kind, domain, shown) if part)
     params = {**settings.flat(), "domain": domain, "targets": config.describe()}
     with store.run(name, kind, params=params, tags=tags, config=settings.model_dump()) as run:
         trained = search(settings, config, chosen.base, data, device, listen, run)

@@ -10,6 +10,7 @@ import polars as pl
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
+from lorarec.data.tables import write_parquet
 from lorarec.errors import ConfigError, NotFoundError
 from lorarec.evaluation.evaluate import (
     RECALL_DENOMINATOR,
@@ -23,7 +24,7 @@ from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
 from lorarec.lora.adapter import Adapter, load_adapter
-from lorarec.lora.config import full_config
+from lorarec.lora.config import full_config, recorded_rank
 from lorarec.tracking.registry import newest, resolve
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -72,9 +73,15 @@ def evaluate(
 
     Raises:
         NotFoundError: There is no such base, adapter, domain or part.
-        ConfigError: No arm is left without the adapter.
+        ConfigError: No arm is left without the adapter, or the part is train.
         AdapterMismatchError: The adapter is of another base.
     """
+    if part == "train":
+        raise ConfigError(
+            "The part train cannot be evaluated: what a user had in train is taken out before the "
+            "ranking, so every number would be 0. Expected a part that was held out, such as "
+            "--on test or --on valid."
+        )
     chosen = choose_base(store, base, listen)
     arms = list(settings.evaluate.arms)
     found = choose_adapter(store, adapter, chosen.base, domain, listen) if "lora" in arms else None
@@ -102,13 +109,14 @@ def evaluate(
         models["full"] = full_arm(settings, domain, store, chosen, frame, source, listen)
     tags = standard_tags(
         domain=domain,
-        rank=found.info.config.ranks.get("items") if found else None,
+        rank=recorded_rank(found.info.config) if found else None,
         base_run=chosen.run,
         base_digest=chosen.base.digest,
         adapter_digest=found.info.digest if found else None,
         data_digest=source.digest,
         split=info.split.used,
         cutoff=info.split.t_test,
+        part=part,
         recall_denominator=RECALL_DENOMINATOR,
     )
     params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
@@ -119,10 +127,10 @@ def evaluate(
         differences = compare_with_base(settings, results)
         for arm, result in results.items():
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
-        run.log_json("evaluation.json", {a: r.to_json() for a, r in results.items()})
+        run.log_json("evaluation.json", _report(domain, part, results, differences))
         with run.artifact_folder("per_user") as folder:
             for arm, result in results.items():
-                result.per_user_frame(users.to_list()).write_parquet(folder / f"{arm}.parquet")
+                write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
     return Evaluated(domain, part, results, differences, users, run.uri)
 
 
@@ -182,6 +190,24 @@ def compare_with_base(
         seed=settings.train.seed,
         confidence=settings.evaluate.confidence,
     )
+
+
+def _report(
+    domain: str,
+    part: str,
+    results: dict[str, ArmResult],
+    differences: dict[str, dict[str, Difference]],
+) -> dict[str, object]:
+    """What `evaluation.json` holds."""
+    return {
+        "domain": domain,
+        "part": part,
+        "arms": {arm: result.to_json() for arm, result in results.items()},
+        "minus_base": {
+            arm: {key: difference.to_json() for key, difference in by_metric.items()}
+            for arm, by_metric in differences.items()
+        },
+    }
 
 
 def full_arm(

@@ -13,6 +13,8 @@ Target = Literal["users", "items", "transform", "bias"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 RANKED: tuple[Target, ...] = ("users", "items", "transform")
 """Targets that have a rank; `bias` has none."""
+MIXED = "mixed"
+"""Recorded as the rank where targets have different ones; the run's param `targets` has each."""
 
 
 class AdapterConfig(BaseModel):
@@ -39,6 +41,19 @@ class AdapterConfig(BaseModel):
             return "users,items" + (",bias" if self.bias else "")
         named = [f"{target}:{rank}" for target, rank in self.ranks.items()]
         return ",".join([*named, "bias"] if self.bias else named)
+
+
+def recorded_rank(config: AdapterConfig) -> int | str | None:
+    """The rank that a run is recorded with.
+
+    Returns:
+        The rank that all ranked targets share, `mixed` where they differ, None where none has one,
+        as for `bias` alone and for full fine-tuning.
+    """
+    different = set(config.ranks.values())
+    if len(different) > 1:
+        return MIXED
+    return next(iter(different), None)
 
 
 def lora_config(

@@ -61,9 +61,18 @@ class RunInfo:
 
     @property
     def rank(self) -> int | None:
-        """An adapter's rank."""
-        text = self.tag("rank") or (self.params.get("adapt.rank") if self.kind == "adapt" else None)
+        """The rank that all targets of an adapter share; None where they differ or have none.
+
+        The tag `rank` is `mixed` where they differ.
+        """
+        text = self.tag("rank")
         return int(text) if text and text.isdigit() else None
+
+    @property
+    def part(self) -> str | None:
+        """The part of the split that an `evaluate` was about; None for another kind."""
+        # Runs of before the tag have the parameter.
+        return self.tag("part") or (self.params.get("part") if self.kind == "evaluate" else None)
 
     @property
     def recall(self) -> tuple[str, float] | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.errors import StoreError
 from lorarec.storage import atomic_dir, write_json
+from lorarec.tracking.interrupts import held
 from lorarec.tracking.refusals import refusals
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ STANDARD_TAGS = (
     "data_digest",
     "split",
     "cutoff",
+    "part",
     "recall_denominator",
     "device",
     "recipe",
@@ -234,13 +236,14 @@ def started(
     """The context behind `Store.run`."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of run; there are {list(KINDS)}")
-    given = {key: str(value)[:MAX_TAG] for key, value in tags.items() if value is not None}
-    with refusals(store_uri):
-        info = client.create_run(
-            experiment_id, run_name=name, tags={**_own_tags(kind), **given}
-        ).info
-    run = Run(client, store_uri, info.run_id, name, kind, info.artifact_uri)
+    own = {key: str(value)[:MAX_TAG] for key, value in tags.items() if value is not None}
+    given = {**_own_tags(kind), **own}
+    run: Run | None = None
     try:
+        # A run that the store has and this process does not know of could never be ended.
+        with refusals(store_uri), held():
+            info = client.create_run(experiment_id, run_name=name, tags=given).info
+            run = Run(client, store_uri, info.run_id, name, kind, info.artifact_uri)
         if params:
             run.log_params(params)
         if config is not None:
@@ -248,12 +251,18 @@ def started(
         yield run
         run.end("FINISHED")
     except BaseException as error:
-        # The first error is the one to tell; a store that also refuses the end changes nothing.
-        with suppress(StoreError):
-            run.set_tags({f"{TAG}error": f"{type(error).__name__}: {error}"})
-        with suppress(StoreError):
-            run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with held():
+            if run is not None:
+                _close(run, error)
         raise
+
+
+def _close(run: Run, error: BaseException) -> None:
+    """End a run that an exception broke off; a store that refuses this too changes nothing."""
+    with suppress(StoreError):
+        run.set_tags({f"{TAG}error": f"{type(error).__name__}: {error}"})
+    with suppress(StoreError):
+        run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
 
 
 def local_folder(uri: str) -> Path | None:

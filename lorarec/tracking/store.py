@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from lorarec.config import Tracking
 from lorarec.errors import StoreError
-from lorarec.tracking.database import SQLITE, alone, check_database, database_path, make_database
+from lorarec.tracking.database import (
+    SQLITE,
+    alone,
+    check_database,
+    database_path,
+    make_database,
+    reading_uri,
+    remove_unfinished,
+)
 from lorarec.tracking.quiet import mlflow_client
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import Run, local_folder, started
@@ -51,7 +59,8 @@ class Store:
     ) -> AbstractContextManager[Run]:
         """A new run for the length of a `with` block.
 
-        It ends FINISHED, or FAILED on an exception, or KILLED on Ctrl-C; the exception goes on.
+        It ends FINISHED, or FAILED on an exception, or KILLED on Ctrl-C or a signal to end; the
+        exception goes on.
 
         Args:
             name: As shown in the UI, such as `adapt-books-r8`.
@@ -120,7 +129,7 @@ def open_store(
         tracking: The settings' section.
         environ: Environment variables; None is the process's own. `MLFLOW_TRACKING_URI` and
             `MLFLOW_EXPERIMENT_NAME` go before the settings.
-        write: False opens what there is and makes nothing.
+        write: False opens what there is, on a read-only disk too, and makes nothing.
 
     Raises:
         NoStoreYetError: `write` is False and there is no database yet.
@@ -135,9 +144,11 @@ def open_store(
         if database is not None:
             check_database(database, write=write)
             stack.enter_context(alone(database))
+            if write:
+                remove_unfinished(database)
             if not database.exists():
                 make_database(database)
-        client = mlflow_client(uri)
+        client = mlflow_client(uri if write else reading_uri(uri))
         experiment_id = _experiment_id(client, uri, experiment)
         if experiment_id is None and write:
             experiment_id = _new_experiment(client, uri, experiment, root)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lorarec.config import Tracking
 from lorarec.errors import ConfigError, StoreError
-from lorarec.tracking.database import check_database, database_path
+from lorarec.tracking.database import check_database, database_path, reading_uri
 from lorarec.tracking.quiet import QUIET
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.store import open_store, tracking_uri
@@ -75,7 +75,8 @@ def serving(tracking: Tracking, port: int) -> Iterator[Server]:
     root = (Path("mlruns") if database is None else database.parent).absolute() / "artifacts"
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", uri, "--default-artifact-root", str(root)]
+    command += ["--workers", "1", "--backend-store-uri", reading_uri(uri)]
+    command += ["--default-artifact-root", str(root)]
     quiet = {name: value for name, value in QUIET.items() if name != "MLFLOW_LOGGING_LEVEL"}
     environ = {**quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
     with tempfile.TemporaryFile() as log:

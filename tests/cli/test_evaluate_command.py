@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import polars as pl
 import pytest
 from world import OUTSIDE, Ended, World
 
 Ran = Callable[..., Ended]
+Room = Callable[[int], AbstractContextManager[None]]
 CHEAP = ("--arms", "popularity,base,lora")
 
 
@@ -167,3 +170,22 @@ def test_a_failure_ends_the_run_as_failed(
     done = ran("evaluate", "--domain", "books", *CHEAP)
     assert (done.code, world.newest().kind, world.newest().status) == (3, "evaluate", "FAILED")
     assert "Unexpected error: ZeroDivisionError: boom" in done.err
+
+
+def test_a_full_disk_exits_with_2_and_leaves_no_half_of_the_tables(
+    world: World, ran: Ran, room_for: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorarec.jobs import evaluate as job
+
+    written = job.write_parquet
+
+    def without_room(frame: pl.DataFrame, path: Path) -> None:
+        with room_for(100):
+            written(frame, path)
+
+    monkeypatch.setattr(job, "write_parquet", without_room)
+    done = ran("evaluate", "--domain", "books", *CHEAP)
+    assert (done.code, done.out) == (2, "")
+    assert "popularity.parquet" in done.err
+    assert world.newest().status == "FAILED"
+    assert not (world.artifacts(world.newest().uri) / "per_user").exists()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -34,6 +34,15 @@ def command(bare_project: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         monkeypatch.setitem(main.COMMANDS, "try", "A test.")
 
     return put
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """`main.run` takes signals over for good; this process goes on."""
+    before = {number: signal.getsignal(number) for number in main.ASKING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def raising(error: BaseException) -> Callable[[Settings], object]:
@@ -74,6 +83,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         (DataError("12 rows have a negative weight."), 2, "Error: 12 rows have a negative weight."),
         (KeyboardInterrupt(), 130, "Stopped."),
         (main.Terminated(), 143, "Stopped."),
+        (main.HungUp(), 129, "Stopped."),
         (ZeroDivisionError("boom"), 3, "Unexpected error: ZeroDivisionError: boom. Run again"),
         (
             OSError(errno.ENOSPC, "No space left", "/x/y"),
@@ -181,28 +191,75 @@ def test_a_reader_that_leaves_is_no_error(bare_project: Path) -> None:
     assert found.stderr == ""
 
 
-def test_a_signal_to_end_is_obeyed_with_a_word(bare_project: Path) -> None:
-    code = (
-        "import sys, time, types, click\n"
-        "from lorarec.cli import main\n"
-        "def wait():\n    print('ready', flush=True)\n    time.sleep(60)\n"
-        "module = types.ModuleType('lorarec.cli.wait')\n"
-        "module.wait = click.command()(wait)\n"
-        "sys.modules['lorarec.cli.wait'] = module\n"
-        "main.COMMANDS['wait'] = ''\n"
-        "main.run(['wait'])\n"
+WAITING = """
+import sys, time, types, click
+from lorarec.cli import main
+
+def wait():
+    try:
+        print('ready', flush=True)
+        time.sleep(60)
+    finally:
+        print('tidying', flush=True)
+        time.sleep(1)
+        print('tidied', flush=True)
+
+module = types.ModuleType('lorarec.cli.wait')
+module.wait = click.command()(wait)
+sys.modules['lorarec.cli.wait'] = module
+main.COMMANDS['wait'] = ''
+main.run(['wait'])
+"""
+
+
+def waiting(**streams: object) -> subprocess.Popen[str]:
+    """A command that waits to be ended and then takes a second to tidy up."""
+    command = [sys.executable, "-c", WAITING]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **streams)  # type: ignore[call-overload]
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_to_end_is_obeyed_once_with_a_word(
+    bare_project: Path, number: int, code: int
+) -> None:
+    process = waiting(stderr=subprocess.PIPE)
+    process.send_signal(number)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "tidying\n"
+    for more in main.ASKING:
+        process.send_signal(more)
+    out, said = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "tidied\n")
+    assert said.strip().startswith("Stopped.")
+    assert "Traceback" not in said
+
+
+def test_a_terminal_that_closes_ends_the_command_in_order(bare_project: Path) -> None:
+    ours, theirs = os.openpty()
+    process = waiting(stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout is not None
+    assert process.stdout.read() == "tidying\ntidied\n"
+    assert process.wait(30) == 129
+
+
+def test_under_nohup_it_goes_on(bare_project: Path) -> None:
+    process = waiting(
+        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
     )
-    for number, exit_code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(number)
-        _, said = process.communicate(timeout=30)
-        assert process.returncode == exit_code
-        assert said.strip().startswith("Stopped.")
-        assert "Traceback" not in said
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
 
 
 def test_the_installed_command_answers() -> None:

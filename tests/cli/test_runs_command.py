@@ -36,6 +36,37 @@ def test_a_table_newest_first(recorded: list[str], capsys: Captured) -> None:
     assert max(map(len, lines)) <= 100
 
 
+def test_an_evaluation_says_on_which_part_unless_it_is_test(
+    recorded: list[str], settings: Settings, capsys: Captured
+) -> None:
+    store = open_store(settings.tracking)
+    for part in ("test", "valid"):
+        with store.run("e", "evaluate", tags=standard_tags(domain="books", part=part)) as run:
+            run.log_metrics({"lora_recall_at_20": 0.5})
+    assert _run(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    newest, older = "".join(lines[2:]).split("evaluate")[1:3]
+    assert newest.split()[:4] == ["books", "-", "0.5000", "lora"]
+    assert "valid" in newest  # on the line itself, or wrapped onto the next
+    assert "valid" not in older.partition("adapt")[0]
+    assert max(map(len, lines)) <= 100
+    assert _run(["runs", "--json"]) == 0
+    found = [run["part"] for run in json.loads(capsys.readouterr().out)]
+    assert found == ["valid", "test", None, None]
+
+
+def test_mixed_ranks_are_shown_in_words_and_are_no_number_in_json(
+    recorded: list[str], settings: Settings, capsys: Captured
+) -> None:
+    with open_store(settings.tracking).run("a", "adapt", tags=standard_tags(rank="mixed")):
+        pass
+    assert _run(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split()[:3] == ["adapt", "-", "mixed"]
+    assert _run(["runs", "--json"]) == 0
+    assert [run["rank"] for run in json.loads(capsys.readouterr().out)] == [None, 8, None]
+
+
 def test_json_keeps_stdout_clean(recorded: list[str], capsys: Captured) -> None:
     assert _run(["runs", "--json", "--limit", "1"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -12,6 +12,7 @@ from world import OUTSIDE, Words, World
 
 from lorarec.errors import ConfigError, DataError, NotFoundError
 from lorarec.jobs import adapt as job
+from lorarec.jobs.evaluate import evaluate
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import load_adapter
 from lorarec.lora.attach import disabled
@@ -118,6 +119,23 @@ def test_a_named_target_replaces_the_rest_and_its_rank_wins(world: World) -> Non
     done = world.adapt("movies", {"adapt.targets": "items:4,users", "adapt.rank": 3})
     assert done.adapter.info.config.ranks == {"items": 4, "users": 3}
     assert not done.adapter.info.config.bias
+
+
+@pytest.mark.parametrize(
+    ("targets", "tag", "name", "rank"),
+    [
+        ("items:4,transform:4", "4", "adapt-movies-r4", 4),
+        ("items:4,users", "mixed", "adapt-movies-mixed", None),
+        ("bias", None, "adapt-movies", None),
+    ],
+)
+def test_the_rank_that_is_recorded_is_the_adapters(
+    world: World, targets: str, tag: str | None, name: str, rank: int | None
+) -> None:
+    run = world.run(world.adapt("movies", {"adapt.targets": targets, "adapt.rank": 3}).run)
+    assert (run.tag("rank"), run.name, run.rank) == (tag, name, rank)
+    found = evaluate(world.settings.with_options({"evaluate.arms": "lora"}), "movies", world.store)
+    assert world.run(found.run).tag("rank") == tag
 
 
 def test_a_rank_above_the_dimension_is_refused_before_the_logs_are_read(world: World) -> None:

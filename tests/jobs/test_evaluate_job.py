@@ -13,7 +13,7 @@ from world import OUTSIDE, Words, World
 
 from lorarec.data.logs import load_logs
 from lorarec.data.splits import apply_split
-from lorarec.errors import ArtifactError, DataError, LorarecError, NotFoundError
+from lorarec.errors import ArtifactError, ConfigError, DataError, LorarecError, NotFoundError
 from lorarec.jobs.evaluate import Evaluated, evaluate
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.storage import read_json, write_json
@@ -126,6 +126,7 @@ def test_the_run_is_tagged_with_all_that_the_numbers_depend_on(world: World) -> 
         2,
     )
     assert (found.tag("base_run"), found.tag("recall_denominator")) == (world.base, "held-out")
+    assert (found.tag("part"), found.part) == ("test", "test")
     for name in ("base_digest", "data_digest", "split", "cutoff"):
         assert found.tag(name) == base.tag(name)
     assert found.tag("adapter_digest") == world.run(world.adapter).tag("adapter_digest")
@@ -159,10 +160,29 @@ def test_per_user_values_are_kept_for_each_arm_in_the_same_order(world: World) -
 
 
 def test_the_report_is_an_artifact(world: World) -> None:
-    text = (world.artifacts(run(world).run) / "evaluation.json").read_text()
-    report = json.loads(text)
-    assert report["lora"]["recall_denominator"] == "held-out"
-    assert report["lora"]["catalogue"] == "domain"
+    found = run(world, part="valid")
+    report = json.loads((world.artifacts(found.run) / "evaluation.json").read_text())
+    assert (report["domain"], report["part"]) == ("books", "valid")
+    assert set(report["arms"]) == {"popularity", "base", "lora"}
+    assert report["arms"]["lora"]["recall_denominator"] == "held-out"
+    assert report["arms"]["lora"]["catalogue"] == "domain"
+
+
+def test_the_report_has_the_paired_differences(world: World) -> None:
+    found = run(world)
+    report = json.loads((world.artifacts(found.run) / "evaluation.json").read_text())
+    assert set(report["minus_base"]) == {"popularity", "lora"}
+    for arm, differences in found.differences.items():
+        assert set(report["minus_base"][arm]) == set(differences)
+    ours = found.differences["lora"]["recall_at_20"]
+    assert report["minus_base"]["lora"]["recall_at_20"] == pytest.approx(
+        {
+            "mean": ours.interval.mean,
+            "low": ours.interval.low,
+            "high": ours.interval.high,
+            "p_value": ours.p_value,
+        }
+    )
 
 
 def test_the_arm_full_is_trained_once_recorded_and_reused(world: World) -> None:
@@ -294,6 +314,13 @@ def test_without_test_rows_it_says_to_evaluate_on_valid(world: World) -> None:
     with pytest.raises(NotFoundError, match=r"no rows in 'test'.*--on valid"):
         run(world, adapter="none")
     assert run(world, adapter="none", part="valid").results["base"].counts.users > 0
+
+
+def test_train_is_refused_as_nothing_of_it_could_be_ranked(world: World) -> None:
+    before = world.runs()
+    with pytest.raises(ConfigError, match=r"every number would be 0.*--on test"):
+        run(world, part="train")
+    assert world.runs() == before
 
 
 def test_an_empty_part_is_told_before_full_is_trained(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -62,6 +63,30 @@ def test_ctrl_c_ends_it_as_killed(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt), store.run("x", "pretrain") as run:
         raise KeyboardInterrupt
     assert find_run(store, run.id).status == "KILLED"
+
+
+@pytest.mark.parametrize("place", ["create_run", "log_batch", "set_terminated"])
+def test_ctrl_c_again_and_again_leaves_no_run_running(
+    store: Store, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A signal comes just before or after the store does something for the run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = getattr(store.client, place)
+
+    def interrupted(*args: object, **others: object) -> object:
+        if place != "create_run":
+            signal.raise_signal(signal.SIGINT)
+        found = done(*args, **others)
+        signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(store.client, place, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt), store.run("x", "pretrain"):
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert recent_runs(store)[0].status == "KILLED"
 
 
 def test_metrics_are_buffered_and_none_is_lost(

@@ -15,7 +15,7 @@ import pytest
 
 from lorarec.config import Settings
 from lorarec.errors import StoreError
-from lorarec.tracking import database, open_store, tracking_uri
+from lorarec.tracking import database, find_run, open_store, recent_runs, tracking_uri
 from lorarec.tracking.database import NoStoreYetError, alone
 from lorarec.tracking.refusals import refusals
 
@@ -64,6 +64,17 @@ def test_an_interrupted_migration_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         database.make_database(bare_project / "mlflow.db")
     assert list(bare_project.iterdir()) == []
+
+
+def test_what_a_killed_migration_left_is_removed(project: Path, settings: Settings) -> None:
+    left = [project / "mlruns" / f".mlflow.db.0123abcd.tmp{end}" for end in ("", "-wal", "-shm")]
+    others = project / "mlruns" / ".another.db.0123abcd.tmp"
+    for path in [*left, others]:
+        path.write_text("half")
+    open_store(settings.tracking, write=False)
+    assert all(path.exists() for path in left)
+    open_store(settings.tracking)
+    assert [path.exists() for path in [*left, others]] == [False, False, False, True]
 
 
 def test_only_one_at_a_time_makes_the_database(bare_project: Path) -> None:
@@ -141,6 +152,67 @@ def test_no_permission_to_write_is_refused_before_any_work(
     monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK)
     with pytest.raises(StoreError, match="is read-only"):
         open_store(settings.tracking)
+
+
+@pytest.fixture
+def read_only(
+    bare_project: Path, store_template: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The database of a store with one run, in a folder that says it takes no writing."""
+    folder = bare_project / "a b ü"
+    folder.mkdir()
+    shutil.copy(store_template, folder / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    with open_store(settings.tracking).run("x", "pretrain"):
+        pass
+    store_module = sys.modules["mlflow.store.tracking.sqlalchemy_store"]
+    for engine in store_module.SqlAlchemyStore._engine_map.values():
+        engine.dispose()
+    monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK)
+    return folder / "mlflow.db"
+
+
+def test_a_read_only_store_can_be_read_and_nothing_is_made_beside_it(
+    read_only: Path, settings: Settings
+) -> None:
+    before = sorted(read_only.parent.iterdir())
+    store = open_store(settings.tracking, write=False)
+    (run,) = recent_runs(store)
+    assert (run.name, run.status) == ("x", "FINISHED")
+    assert find_run(store, run.run_id).uri == run.uri
+    assert sorted(read_only.parent.iterdir()) == before
+    assert [path.name for path in Path().iterdir()] == [read_only.parent.name]
+
+
+def test_a_read_only_store_sees_what_still_lies_in_its_log(
+    read_only: Path, settings: Settings
+) -> None:
+    with closing(sqlite3.connect(read_only)) as open_elsewhere:
+        open_elsewhere.execute("UPDATE runs SET name = 'y'")
+        open_elsewhere.commit()
+        assert Path(f"{read_only}-wal").stat().st_size
+        assert recent_runs(open_store(settings.tracking, write=False))[0].name == "y"
+
+
+def test_a_read_only_store_with_a_log_that_cannot_be_read_says_so(
+    read_only: Path, settings: Settings
+) -> None:
+    Path(f"{read_only}-wal").write_bytes(b"left behind")
+    Path(f"{read_only}-shm").unlink(missing_ok=True)
+    with pytest.raises(StoreError, match=r"mlflow\.db-wal beside it holds changes"):
+        open_store(settings.tracking, write=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_permission_to_write_can_be_read(
+    project: Path, settings: Settings
+) -> None:
+    open_store(settings.tracking)
+    (project / "mlruns").chmod(0o500)
+    try:
+        assert recent_runs(open_store(settings.tracking, write=False)) == []
+    finally:
+        (project / "mlruns").chmod(0o700)
 
 
 def test_a_database_opened_read_only_refuses_to_write(project: Path, settings: Settings) -> None:
