@@ -90,11 +90,17 @@ def test_an_empty_variable_is_not_given() -> None:
         ("evaluate.k=5,10", "k", (5, 10)),
         ("evaluate.k=[5, 10]", "k", (5, 10)),
         ("evaluate.k=5", "k", (5,)),
+        ("evaluate.k=5.0", "k", (5,)),
         ("evaluate.arms=base,lora", "arms", ("base", "lora")),
+        ("evaluate.arms=base", "arms", ("base",)),
+        ("adapt.learning_rate_grid=1", "learning_rate_grid", (1.0,)),
+        ("adapt.learning_rate_grid=1.0", "learning_rate_grid", (1.0,)),
+        ("adapt.learning_rate_grid=0.5,2", "learning_rate_grid", (0.5, 2.0)),
     ],
 )
 def test_lists_may_be_written_with_commas(text: str, key: str, value: object) -> None:
-    assert getattr(load_settings(environ={}, overrides=[text]).evaluate, key) == value
+    found = load_settings(environ={}, overrides=[text])
+    assert getattr(getattr(found, text.partition(".")[0]), key) == value
 
 
 def test_text_settings_keep_what_looks_like_a_number_or_a_date() -> None:
@@ -140,6 +146,10 @@ def test_an_unknown_section_and_a_forgotten_one_get_names() -> None:
         ("evaluate.k=10,0", ["evaluate.k is 0"]),
         ("evaluate.k=10,10", ["none of them twice"]),
         ("evaluate.k=[]", ["at least one value"]),
+        ("evaluate.k=2.5", ["evaluate.k is 2.5", "integer"]),
+        ("evaluate.arms=[]", ["evaluate.arms is", "at least one value"]),
+        ("adapt.learning_rate_grid=[]", ["learning_rate_grid is", "at least one value"]),
+        ("adapt.learning_rate_grid=0.0", ["learning_rate_grid is 0.0", "greater than 0"]),
         ("data.columns.user=uid", ["'user' is none", "'user_id'"]),
         ("data.columns.user_id=", ["is empty"]),
         ("data.valid_share=0.95", ["valid_share + test_share below 1", "1.05"]),
