@@ -199,6 +199,31 @@ def test_a_rank_that_saves_nothing_is_warned_of_with_both_counts(world: World) -
     assert f"Warning: {warning}" in words
 
 
+def test_the_warning_comes_before_anything_is_trained(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = Words()
+
+    def searched(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(job, "search", searched)
+    with pytest.raises(ZeroDivisionError):
+        world.adapt("movies", {"adapt.targets": "items:8"}, listen=words.listener)
+    assert "Warning: Rank 8 on items trains" in words
+
+
+def test_the_warning_counts_the_known_rows_alone(world: World) -> None:
+    words = Words()
+    targets = {"adapt.targets": "items:8,users:8"}
+    done = world.adapt(OUTSIDE, targets, base=world.other_base, listen=words.listener)
+    model = done.adapter.model
+    for name, module in (("users", model.users), ("items", model.items)):
+        rows = len(module.rows)
+        assert not rows or f"Rank 8 on {name} trains {factor_counts(rows, 8, 8)[0]:,} " in words
+    assert len(done.warnings) == sum(bool(len(m.rows)) for m in (model.users, model.items))
+
+
 def test_the_largest_rank_that_saves_is_not_warned_of(world: World) -> None:
     rows = len(world.adapt("movies", {"adapt.targets": "items:8"}).adapter.model.items.rows)
     best = largest_saving_rank(rows, 8)
