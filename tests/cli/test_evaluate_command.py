@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import polars as pl
@@ -52,6 +53,31 @@ def test_the_table_says_what_it_is_a_ranking_of(world: World, ran: Ran) -> None:
     assert done.out.startswith("books, test: full ranking")
     assert all(name in header for name in ("recall@5", "recall@20", "nDCG@20", "minus base"))
     assert "outside the catalogue" in done.err
+
+
+@pytest.mark.parametrize(
+    ("cuts", "shown"),
+    [
+        ("1,2,5,10,20,50,100", ["10", "20", "50"]),
+        ("100,50,20,10,5", ["50", "20", "10"]),
+        ("1,2,5,10", ["1", "2", "5"]),
+        ("5,10,15,20", ["10", "15", "20"]),
+    ],
+)
+def test_of_many_cuts_the_table_has_the_headline_and_its_neighbours(
+    world: World, ran: Ran, cuts: str, shown: list[str]
+) -> None:
+    done = ran("evaluate", "--domain", "books", *CHEAP, "--k", cuts)
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert re.findall(r"recall@(\d+)", lines[1]) == shown
+    assert lines[1].endswith("minus base")
+    assert [line.split()[0] for line in lines[3:]] == ["popularity", "base", "lora"]
+    assert f"3 of {cuts.count(',') + 1} cut-offs are shown; --json has them all." in done.err
+
+
+def test_all_of_few_cuts_are_shown(world: World, ran: Ran) -> None:
+    assert "cut-offs are shown" not in ran("evaluate", "--domain", "books", *CHEAP).err
 
 
 def test_the_recall_is_that_of_the_recorded_run(world: World, ran: Ran) -> None:
