@@ -48,6 +48,10 @@ class TrainingError(LorarecError):
     """Training cannot go on: the loss is not finite, or there is nothing to train on."""
 
 
+class DivergedError(TrainingError):
+    """The loss or a trained value is not finite: a smaller step may well do."""
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, best first; for "did you mean" in error messages.
 

@@ -26,7 +26,7 @@ def refused(*overrides: str, **environ: str) -> str:
 def test_defaults_without_any_source() -> None:
     found = load_settings(environ={})
     assert found == Settings()
-    assert (found.data.split, found.model.dim, found.evaluate.k) == ("time", 64, (10, 20, 50))
+    assert (found.data.split, found.model.dim, found.evaluate.k) == ("time", 128, (10, 20, 50))
 
 
 def test_the_file_of_the_working_directory_is_read() -> None:
@@ -90,11 +90,17 @@ def test_an_empty_variable_is_not_given() -> None:
         ("evaluate.k=5,10", "k", (5, 10)),
         ("evaluate.k=[5, 10]", "k", (5, 10)),
         ("evaluate.k=5", "k", (5,)),
+        ("evaluate.k=5.0", "k", (5,)),
         ("evaluate.arms=base,lora", "arms", ("base", "lora")),
+        ("evaluate.arms=base", "arms", ("base",)),
+        ("adapt.learning_rate_grid=1", "learning_rate_grid", (1.0,)),
+        ("adapt.learning_rate_grid=1.0", "learning_rate_grid", (1.0,)),
+        ("adapt.learning_rate_grid=0.5,2", "learning_rate_grid", (0.5, 2.0)),
     ],
 )
 def test_lists_may_be_written_with_commas(text: str, key: str, value: object) -> None:
-    assert getattr(load_settings(environ={}, overrides=[text]).evaluate, key) == value
+    found = load_settings(environ={}, overrides=[text])
+    assert getattr(getattr(found, text.partition(".")[0]), key) == value
 
 
 def test_text_settings_keep_what_looks_like_a_number_or_a_date() -> None:
@@ -140,6 +146,10 @@ def test_an_unknown_section_and_a_forgotten_one_get_names() -> None:
         ("evaluate.k=10,0", ["evaluate.k is 0"]),
         ("evaluate.k=10,10", ["none of them twice"]),
         ("evaluate.k=[]", ["at least one value"]),
+        ("evaluate.k=2.5", ["evaluate.k is 2.5", "integer"]),
+        ("evaluate.arms=[]", ["evaluate.arms is", "at least one value"]),
+        ("adapt.learning_rate_grid=[]", ["learning_rate_grid is", "at least one value"]),
+        ("adapt.learning_rate_grid=0.0", ["learning_rate_grid is 0.0", "greater than 0"]),
         ("data.columns.user=uid", ["'user' is none", "'user_id'"]),
         ("data.columns.user_id=", ["is empty"]),
         ("data.valid_share=0.95", ["valid_share + test_share below 1", "1.05"]),
@@ -160,7 +170,7 @@ def test_options_go_on_top_and_none_is_not_given() -> None:
     found = load_settings(environ={}).with_options(
         {"train.epochs": 5, "model.dim": None, "evaluate.k": "5,20"}
     )
-    assert (found.train.epochs, found.model.dim, found.evaluate.k) == (5, 64, (5, 20))
+    assert (found.train.epochs, found.model.dim, found.evaluate.k) == (5, 128, (5, 20))
 
 
 def test_options_are_validated_too() -> None:
@@ -170,7 +180,7 @@ def test_options_are_validated_too() -> None:
 
 def test_flat_has_a_plain_value_for_every_setting() -> None:
     flat = load_settings(environ={}, overrides=["data.columns.user_id=u"]).flat()
-    known = {key for key in field_keys() if not key.startswith("data.columns")}
+    known = {key for key in field_keys() if not key.startswith(("data.columns", "data.events"))}
     assert set(flat) == known | {"data.columns.user_id"}
     assert all(isinstance(value, str | int | float | bool) for value in flat.values())
     assert (flat["evaluate.k"], flat["tracking.uri"]) == ("10,20,50", "none")

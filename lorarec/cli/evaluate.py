@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lorarec.config import Settings
     from lorarec.jobs.evaluate import Evaluated
 
+_CUTS_SHOWN = 3
+
 
 @click.command(context_settings=CONTEXT)
 @domain_option
@@ -76,11 +78,12 @@ def evaluate(
 def _print(found: Evaluated, cuts: tuple[int, ...]) -> None:
     first = next(iter(found.results.values()))
     k = 20 if 20 in cuts else cuts[0]
-    columns = ["arm", "parameters", *(f"recall@{c}" for c in cuts), f"nDCG@{k}", "minus base"]
+    shown_cuts = _around(k, cuts)
+    columns = ["arm", "parameters", *(f"recall@{c}" for c in shown_cuts), f"nDCG@{k}", "minus base"]
     rows = []
     for arm, result in found.results.items():
         cells = []
-        for cut in cuts:
+        for cut in shown_cuts:
             interval = result.intervals[f"recall_at_{cut}"]
             shown = f"{interval.mean:.4f}"
             cells.append(
@@ -95,7 +98,9 @@ def _print(found: Evaluated, cuts: tuple[int, ...]) -> None:
         )
         ndcg = f"{result.intervals[f'ndcg_at_{k}'].mean:.4f}"
         rows.append((arm, result.parameters, *cells, ndcg, delta))
-    print_table(columns, rows, title=f"{found.domain}, {found.part}: full ranking")
+    print_table(columns, rows, title=f"{found.domain}, {found.part}: full ranking", whole=("arm",))
+    if len(shown_cuts) < len(cuts):
+        say(f"{len(shown_cuts)} of {len(cuts)} cut-offs are shown; --json has them all.")
     counts = first.counts
     say(
         f"{counts.users:,} users ({counts.cold_users or 0:,} of them new), "
@@ -103,6 +108,14 @@ def _print(found: Evaluated, cuts: tuple[int, ...]) -> None:
         f"catalogue: misses for every arm). minus base: paired difference of recall@{k}."
     )
     say(f"Recorded as {found.run}. Compare runs: lorarec runs, or lorarec ui")
+
+
+def _around(k: int, cuts: tuple[int, ...]) -> list[int]:
+    """The cut k and its neighbours in size, as many as a table has room for, in their order."""
+    sizes = sorted(cuts)
+    first = min(sizes.index(k) - _CUTS_SHOWN // 2, len(sizes) - _CUTS_SHOWN)
+    near = sizes[max(first, 0) :][:_CUTS_SHOWN]
+    return [cut for cut in cuts if cut in near]
 
 
 def _short(value: float, sign: str = "") -> str:

@@ -113,7 +113,14 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Recommenders that adapt: one base model, a LoRA adapter for each domain."""
+    """Recommenders that adapt: one base model, a LoRA adapter for each domain.
+
+    \b
+    Example:
+      lorarec pretrain --data data/sample
+      lorarec adapt --domain books --rank 8
+      lorarec evaluate --domain books
+    """
 
 
 def _obey_signals() -> None:

@@ -17,6 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from lorarec.cli.wrapping import widths, wrapped
+
 WIDTH = 100
 SECONDS_BETWEEN_LINES = 10.0
 NOTHING = "-"
@@ -42,6 +44,9 @@ def print_table(
 ) -> None:
     """A table on stdout that fits 100 columns; numbers to the right, long text wrapped.
 
+    Text breaks between words and after commas; inside a word only where one is too long for the
+    table.
+
     Args:
         columns: Headings.
         rows: One value for each column; None is a dash, floats get four digits.
@@ -50,19 +55,25 @@ def print_table(
     """
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False)
     table.padding = (0, 1, 0, 0)
+    out = Console(markup=False, highlight=False, emoji=False)
+    out.width = min(out.width, WIDTH) if out.is_terminal else WIDTH
+    texts = [
+        [name, *(cell(row[position]) for row in rows)] for position, name in enumerate(columns)
+    ]
+    between = 2 * len(columns) - 1  # the padding of each column and the box's rule between two
+    wide = widths(texts, [name in whole for name in columns], out.width - between)
+    out.width = max(out.width, sum(wide) + between)
     for position, name in enumerate(columns):
         values = [row[position] for row in rows if row[position] is not None]
         numeric = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(
-            name,
+            Text(wrapped(name, wide[position])),
             justify="right" if numeric else "left",
-            overflow="fold",
-            no_wrap=name in whole,
+            width=wide[position],
+            no_wrap=True,
         )
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
-    out = Console(markup=False, highlight=False, emoji=False)
-    out.width = min(out.width, WIDTH) if out.is_terminal else WIDTH
+    for place in range(1, len(rows) + 1):
+        table.add_row(*(Text(wrapped(text[place], w)) for text, w in zip(texts, wide, strict=True)))
     with out.capture() as capture:
         out.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]

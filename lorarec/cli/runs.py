@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_obj
 def runs(settings: Settings, limit: int, as_json: bool) -> None:
-    """List recent runs, newest first: kind, domain, rank, recall, when."""
+    """List recent runs, newest first: kind, domain, rank, recall, when.
+
+    \b
+    Example:
+      lorarec runs --limit 5
+      lorarec runs --json
+    """
     from lorarec.tracking import open_store, recent_runs
     from lorarec.tracking.database import NoStoreYetError
 

@@ -14,7 +14,12 @@ from lorarec.config import Settings
 )
 @click.pass_obj
 def ui(settings: Settings, port: int) -> None:
-    """Open the MLflow UI on the project's own store; Ctrl-C ends it."""
+    """Open the MLflow UI on the project's own store; Ctrl-C ends it.
+
+    \b
+    Example:
+      lorarec ui --port 5001
+    """
     from lorarec.tracking.ui import serving, ui_address
 
     remote = ui_address(settings.tracking)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import tomllib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from lorarec.errors import did_you_mean
 
@@ -18,10 +26,16 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
 def _listed(value: Any) -> Any:
-    """`"10,20"` and `10` as lists, the way environment variables and options write them."""
+    """`"10,20"`, `10` and `1.0` as lists, as environment variables and options write them."""
     if isinstance(value, str):
         return [_element(part.strip()) for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int) else value
+    return [value] if isinstance(value, int | float) else value
+
+
+def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not value:
+        raise ValueError("at least one value")
+    return value
 
 
 def _element(text: str) -> Any:
@@ -170,7 +184,9 @@ class Adapt(Section):
     learning_rate: Positive = 0.01
     """Step size, above 0."""
 
-    learning_rate_grid: Annotated[tuple[Positive, ...], BeforeValidator(_listed)] = (0.3, 1.0, 3.0)
+    learning_rate_grid: Annotated[
+        tuple[Positive, ...], BeforeValidator(_listed), AfterValidator(_some)
+    ] = (0.3, 1.0, 3.0)
     """Multiples of `learning_rate` that are tried; validation chooses. Full fine-tuning too."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)

@@ -11,7 +11,7 @@ import polars as pl
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
 from lorarec.jobs.choose import Chosen, choose_base
-from lorarec.jobs.domain import DomainData, domain_data
+from lorarec.jobs.domain import DomainData, domain_data, touched_counts
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.search import Trained, search
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
@@ -108,6 +108,9 @@ def train_adapter(
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
+    warnings = oversized(config, chosen.base.model.dim, touched_counts(chosen.base, data))
+    for warning in warnings:
+        listen.say(f"Warning: {warning}")
     rank = recorded_rank(config)
     kind = "adapt" if config.kind == "lora" else "full"
     tags = standard_tags(
@@ -126,9 +129,6 @@ def train_adapter(
     params = {**settings.flat(), "domain": domain, "targets": config.describe()}
     with store.run(name, kind, params=params, tags=tags, config=settings.model_dump()) as run:
         trained = search(settings, config, chosen.base, data, device, listen, run)
-        warnings = oversized(trained.model)
-        for warning in warnings:
-            listen.say(f"Warning: {warning}")
         adapter = _finished(trained, config, chosen.base, data, source)
         with run.artifact_folder("adapter") as folder:
             save_adapter(adapter, folder)

@@ -52,7 +52,8 @@ def choose_adapter(
     """The named adapter, or the newest finished one of the domain on this base, never another.
 
     Returns:
-        None for `none` and where there is no adapter yet, which is said.
+        None for `none`, which is said, and where there is no adapter yet: what follows from that
+        is the caller's to say.
 
     Raises:
         AdapterMismatchError: The named adapter belongs to another base.
@@ -64,10 +65,6 @@ def choose_adapter(
     if uri is None:
         info = newest(store, "adapt", domain=domain, base_digest=base.digest)
         if info is None:
-            listen.say(
-                f"Adapter: none of {domain} on this base yet; the bare base is used. "
-                f"Make one: lorarec adapt --domain {domain} --rank 8"
-            )
             return None
         listen.say(f"Adapter: {_named(info)}, the newest of {domain} on this base.")
         uri = info.uri

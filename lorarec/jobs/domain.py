@@ -92,6 +92,14 @@ def train_and_valid(
     )
 
 
+def touched_counts(base: Base, data: DomainData) -> dict[str, int]:
+    """How many known rows of each table an adapter of the domain may move: `users`, `items`."""
+    columns = {"users": (data.train.user, base.users), "items": (data.train.item, base.items)}
+    return {
+        name: int((np.unique(rows) < len(known)).sum()) for name, (rows, known) in columns.items()
+    }
+
+
 def touched_rows(base: Base, data: DomainData) -> Touched:
     """The rows an adapter of the domain may move, and where its grown rows start.
 

@@ -70,7 +70,8 @@ def pretrain(
     Raises:
         DataError: The logs break the column contract.
         NotFoundError: An excluded domain is not in the logs.
-        TrainingError: The loss is not finite, or a domain has nothing to train on.
+        TrainingError: A domain has nothing to train on.
+        DivergedError: The loss is not finite.
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
@@ -97,6 +98,12 @@ def pretrain(
     ) as run:
         users, items = trained_ids(kept)
         model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        if history.best_epoch == 0:
+            listen.say(
+                f"No epoch of {len(history.epochs) - 1} validated better than the start: the base "
+                f"is its initial vectors, untrained. Look at [train] learning_rate, now "
+                f"{settings.train.learning_rate:g}, and epochs before you adapt it."
+            )
         for epoch, metrics in enumerate(history.epochs):
             run.log_metrics(metrics, step=epoch)
         info = _describe(settings, model, users, items, kept, exclude, source, split, history)
@@ -200,6 +207,7 @@ def train_base(
             patience=train.patience,
             seed=train.seed,
             averaging=train.averaging,
+            lower=f"--set train.learning_rate={train.learning_rate / 10:g}",
         ),
         lambda: validation(models),
         listen.step,

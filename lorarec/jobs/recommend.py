@@ -83,6 +83,11 @@ def prepare(
     """
     chosen = choose_base(store, base, listen)
     found = choose_adapter(store, adapter, chosen.base, domain, listen)
+    if found is None and adapter is None:
+        listen.say(
+            f"Adapter: none of {domain} on this base yet; the bare base is used. "
+            f"Make one: lorarec adapt --domain {domain} --rank 8"
+        )
     info = chosen.base.info
     # Nothing is trained or measured: train only says what can be recommended and what is popular.
     frame, _ = info.data.read_again(info.split, paths, learns=False, domain=domain)

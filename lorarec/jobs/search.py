@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lorarec.config import Settings
+from lorarec.errors import DivergedError
 from lorarec.jobs.domain import DomainData, touched_rows
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.lora.attach import adapter_parameters, attach
@@ -28,13 +29,13 @@ class Trained:
 
     model: BaseModel
     history: History
-    """Of the kept trial."""
+    """Of the kept trial; of no epoch but the start where none was kept."""
     untrained: dict[str, float]
     """Validation metrics before anything moved: the frozen base's."""
     metrics: dict[str, float]
     """Validation metrics of what was kept."""
     learning_rate: float
-    """Of the kept trial."""
+    """Of the kept trial; 0 where none was kept."""
     size: AdapterSize
     seconds: float
     """Of the whole search."""
@@ -62,6 +63,11 @@ def search(
         device: Where to train.
         listen: Takes words and progress.
         run: Takes each trial's curve.
+
+    Raises:
+        TrainingError: There is nothing to train.
+        DivergedError: No step size of the grid gave finite numbers; a single one that does not is
+            said and left out.
     """
     started = time.perf_counter()
     adapt, domain = settings.adapt, data.name
@@ -79,6 +85,7 @@ def search(
     fresh = attach(base.model, config, touched).to(device)
     untrained = validation({domain: fresh})
     trials = []
+    diverged: list[DivergedError] = []
     for place, multiple in enumerate(grid):
         model = attach(base.model, config, touched).to(device)
         _begin_bias(model, base.domain_bias.get(domain))
@@ -91,25 +98,39 @@ def search(
             patience=adapt.patience,
             seed=config.seed,
             averaging=adapt.averaging,
+            lower=f"--set adapt.learning_rate={adapt.learning_rate / 10:g}",
         )
         models = {domain: model}
-        history = fit(
-            models,
-            adapter_parameters(model),
-            examples,
-            options,
-            lambda models=models: validation(models),  # type: ignore[misc]
-            listen.step,
-        )
+        try:
+            history = fit(
+                models,
+                adapter_parameters(model),
+                examples,
+                options,
+                lambda models=models: validation(models),  # type: ignore[misc]
+                listen.step,
+            )
+        except DivergedError as error:
+            diverged.append(error)
+            if len(grid) > 1:
+                listen.say(
+                    f"A learning rate of {options.learning_rate:g} is too large for {domain} and "
+                    f"left out: training ended in numbers that are not finite."
+                )
+            continue
         trials.append((history, model, options.learning_rate))
         for epoch, metrics in enumerate(history.epochs if run else ()):
             values = {f"trial_{place}/{name}": value for name, value in metrics.items()}
             run.log_metrics(values, step=epoch)  # type: ignore[union-attr]
+    if not trials:
+        base.model.to("cpu")
+        raise diverged[0]
     history, model, rate = max(trials, key=lambda trial: trial[0].best)
     kept = history.epochs[history.best_epoch]
     if untrained and kept[STOP_METRIC] <= untrained[STOP_METRIC]:
         listen.say(f"Nothing helped {domain} on validation: the adapter leaves the base as it is.")
-        model, kept = fresh, untrained
+        model, kept, rate = fresh, untrained, 0.0
+        history = History([untrained], 0, untrained[STOP_METRIC], history.seconds)
     base.model.to("cpu")
     model = model.to("cpu").requires_grad_(False)
     _set_cold_bias(model, examples[0].sampler.items.cpu(), examples[0].sampler.counts.cpu())

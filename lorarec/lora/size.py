@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lorarec.lora.attach import adapter_parameters, deltas
-from lorarec.lora.layers import LoRAEmbedding
+from lorarec.lora.attach import adapter_parameters
+from lorarec.lora.config import AdapterConfig
 from lorarec.models.base import BaseModel
 
 BYTES = 4
@@ -69,16 +70,22 @@ def largest_saving_rank(rows: int, dim: int) -> int:
     return (rows * dim - 1) // (rows + dim) if rows else 0
 
 
-def oversized(model: BaseModel) -> list[str]:
-    """One sentence for each table whose factors outnumber its touched rows' own values."""
+def oversized(config: AdapterConfig, dim: int, touched: Mapping[str, int]) -> list[str]:
+    """One sentence for each table whose factors outnumber its touched rows' own values.
+
+    Args:
+        config: Shape of the adapter; full fine-tuning has no factors.
+        dim: d of the base.
+        touched: Rows the adapter may move, by table: `users` and `items`.
+    """
     sentences = []
-    for name, module in deltas(model).items():
-        if not isinstance(module, LoRAEmbedding):
+    for name, rows in touched.items():
+        rank = config.ranks.get(name)
+        if not rank or not rows:
             continue
-        rows, rank = len(module.rows), module.a.shape[1]
-        factors, values = factor_counts(rows, model.dim, rank)
-        if rows and factors >= values:
-            best = largest_saving_rank(rows, model.dim)
+        factors, values = factor_counts(rows, dim, rank)
+        if factors >= values:
+            best = largest_saving_rank(rows, dim)
             advice = (
                 f"the largest rank that saves is {best}"
                 if best

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lorarec.errors import TrainingError
+from lorarec.errors import DivergedError, TrainingError
 from lorarec.models.base import BaseModel
 from lorarec.training.averaging import WeightAverage
 from lorarec.training.examples import DomainExamples
@@ -38,6 +38,8 @@ class Options:
     seed: int = 0
     averaging: float = 1.0
     """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
+    lower: str = "a lower learning rate"
+    """What to try where training diverges, such as `--set train.learning_rate=0.003`."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def fit(
         report: Called after every step and every epoch.
 
     Raises:
-        TrainingError: Nothing to train, or the loss is not a finite number.
+        TrainingError: Nothing to train.
+        DivergedError: The loss or a parameter is not a finite number.
     """
     if not parameters:
         raise TrainingError(
@@ -125,9 +128,9 @@ def _check_finite(parameters: Mapping[str, nn.Parameter], options: Options) -> N
     """Refuse what the last step of an epoch broke: no later loss would have told."""
     broken = [name for name, p in parameters.items() if not bool(torch.isfinite(p).all())]
     if broken:
-        raise TrainingError(
-            f"The values of {', '.join(broken[:5])} are not finite after training. Expected finite "
-            f"numbers; lower the learning rate, now {options.learning_rate:g}."
+        raise DivergedError(
+            f"The values of {', '.join(broken[:5])} are not finite after training with a learning "
+            f"rate of {options.learning_rate:g}. Expected finite numbers; try {options.lower}"
         )
 
 
@@ -168,10 +171,10 @@ def _train_epoch(
         loss = batch_loss(models[domain.name], domain, batch, options.negatives, generator)
         value = float(loss.detach())
         if value != value or value in (float("inf"), float("-inf")):
-            raise TrainingError(
-                f"The loss of domain {domain.name!r} became {value} in epoch {epoch}. Expected a "
-                f"finite number; lower the learning rate, now {options.learning_rate:g}, by --set "
-                f"train.learning_rate=... (a base) or adapt.learning_rate=... (an adapter)."
+            raise DivergedError(
+                f"The loss of domain {domain.name!r} became {value} in epoch {epoch} with a "
+                f"learning rate of {options.learning_rate:g}. Expected a finite number; try "
+                f"{options.lower}"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -32,6 +32,15 @@ def test_it_prints_the_adapter_and_the_next_command(world: World, ran: Ran) -> N
     assert "Next: lorarec evaluate --domain movies" in done.err
 
 
+def test_the_default_targets_break_after_a_comma_alone(world: World, ran: Ran) -> None:
+    lines = ran("adapt", "--domain", "movies").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert " ".join(lines[0].split()) == "adapter targets parameters of full kB on disk seconds"
+    words = [word for line in lines[:5] for word in line.split() if ":2" in word or "bias" in word]
+    assert "".join(words) == "users:2,items:2,transform:2,bias"
+    assert all(word.endswith((",", "bias")) for word in words)
+
+
 def test_json_is_all_of_stdout(world: World, ran: Ran) -> None:
     found = ran("adapt", "--domain", "movies", "--json").json
     run = world.newest()

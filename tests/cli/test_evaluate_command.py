@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -57,6 +58,31 @@ def test_the_table_says_what_it_is_a_ranking_of(world: World, ran: Ran) -> None:
     assert "outside the catalogue" in done.err
 
 
+@pytest.mark.parametrize(
+    ("cuts", "shown"),
+    [
+        ("1,2,5,10,20,50,100", ["10", "20", "50"]),
+        ("100,50,20,10,5", ["50", "20", "10"]),
+        ("1,2,5,10", ["1", "2", "5"]),
+        ("5,10,15,20", ["10", "15", "20"]),
+    ],
+)
+def test_of_many_cuts_the_table_has_the_headline_and_its_neighbours(
+    world: World, ran: Ran, cuts: str, shown: list[str]
+) -> None:
+    done = ran("evaluate", "--domain", "books", *CHEAP, "--k", cuts)
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert re.findall(r"recall@(\d+)", lines[1]) == shown
+    assert lines[1].endswith("minus base")
+    assert [line.split()[0] for line in lines[3:]] == ["popularity", "base", "lora"]
+    assert f"3 of {cuts.count(',') + 1} cut-offs are shown; --json has them all." in done.err
+
+
+def test_all_of_few_cuts_are_shown(world: World, ran: Ran) -> None:
+    assert "cut-offs are shown" not in ran("evaluate", "--domain", "books", *CHEAP).err
+
+
 def test_the_recall_is_that_of_the_recorded_run(world: World, ran: Ran) -> None:
     found = ran("evaluate", "--domain", "books", *CHEAP, "--json").json
     metrics = world.run(found["run"]).metrics
@@ -104,7 +130,8 @@ def test_a_domain_without_an_adapter_exits_with_2_and_the_next_command(
 ) -> None:
     done = ran("evaluate", "--domain", "movies")
     assert done.code == 2
-    assert "lorarec adapt --domain movies" in done.err
+    assert done.err.count("lorarec adapt --domain movies") == 1
+    assert "the bare base is used" not in done.err
 
 
 def test_an_unknown_domain_exits_with_2_and_the_nearest(world: World, ran: Ran) -> None:

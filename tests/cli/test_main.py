@@ -59,6 +59,25 @@ def test_help_lists_every_command(option: str, capsys: pytest.CaptureFixture[str
     assert all(name in said and text in said for name, text in main.COMMANDS.items())
 
 
+def every_command() -> list[list[str]]:
+    """The words of each command there is, the door and the commands of groups included."""
+    found: list[list[str]] = [[]]
+    for name in main.COMMANDS:
+        command = main.cli.get_command(click.Context(main.cli), name)
+        inner = list(command.commands) if isinstance(command, click.Group) else []
+        found += [[name], *([name, below] for below in inner)]
+    return found
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_the_help_of_every_command_has_an_example_of_it(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main._run([*words, "-h"]) == 0
+    example = capsys.readouterr().out.split("Example:\n")[1].split("\n\n")[0]
+    assert " ".join(["  lorarec", *words]) in example
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main._run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("lorarec 0.")

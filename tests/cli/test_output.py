@@ -33,6 +33,16 @@ def test_ids_to_copy_stay_whole(capsys: Captured) -> None:
     assert "a" * 60 in capsys.readouterr().out
 
 
+def test_no_word_of_a_wide_table_is_broken(capsys: Captured) -> None:
+    headings = [f"recall@{n}" for n in range(1, 8)]
+    targets = "users:8,items:8,transform:8,bias"
+    print_table(("targets", *headings), [(targets, *[0.5] * 7)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["targets", *headings]
+    assert max(map(len, lines)) <= 100
+    assert [line.split()[0] for line in lines[2:]] == ["users:8,items:8,transform:8,", "bias"]
+
+
 def test_markup_in_values_is_text(capsys: Captured) -> None:
     print_table(("a",), [("[red]x[/red]",), (":smile:",)])
     say("[bold]y[/bold]")

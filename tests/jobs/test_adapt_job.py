@@ -10,14 +10,16 @@ import pytest
 import torch
 from world import OUTSIDE, Words, World
 
-from lorarec.errors import ConfigError, DataError, NotFoundError
+from lorarec.errors import ConfigError, DataError, NotFoundError, TrainingError
 from lorarec.jobs import adapt as job
 from lorarec.jobs.evaluate import evaluate
+from lorarec.jobs import search as searching
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import load_adapter
 from lorarec.lora.attach import disabled
 from lorarec.lora.size import factor_counts, largest_saving_rank
 from lorarec.models.artefact import weights_digest
+from lorarec.training.loop import History, fit
 
 
 def appended(world: World, rows: int = 3) -> None:
@@ -64,6 +66,45 @@ def test_every_step_size_of_the_grid_is_tried_and_recorded(world: World) -> None
     assert {f"trial_{n}/valid_recall_at_20" for n in (0, 1)} <= set(metrics)
     assert "trial_2/valid_recall_at_20" not in metrics
     assert done.adapter.info.learning_rate in (0.025, 0.1)
+
+
+def test_a_step_size_that_diverges_is_said_and_left_out(world: World) -> None:
+    words = Words()
+    grid = {"adapt.learning_rate_grid": [4e39, 1.0]}
+    done = world.adapt("movies", grid, listen=words.listener)
+    assert done.adapter.info.learning_rate == 0.05
+    assert "A learning rate of 2e+38 is too large for movies and left out" in words
+    assert "trial_1/valid_ndcg" in world.run(done.run).metrics
+
+
+def test_a_search_whose_step_sizes_all_diverge_fails_and_names_its_own_setting(
+    world: World,
+) -> None:
+    with pytest.raises(TrainingError, match=r"2e\+38.*--set adapt\.learning_rate=0\.005$"):
+        world.adapt("movies", {"adapt.learning_rate_grid": [4e39, 6e39]})
+    assert world.newest().status == "FAILED"
+
+
+def test_where_nothing_helped_the_record_is_of_an_untrained_adapter(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_better(*args: Any) -> History:
+        history = fit(*args)
+        history.best_epoch, history.best = 2, -1.0
+        history.epochs[2]["valid_ndcg"] = -1.0
+        return history
+
+    monkeypatch.setattr(searching, "fit", never_better)
+    words = Words()
+    done = world.adapt("movies", {"adapt.learning_rate_grid": [1.0, 2.0]}, listen=words.listener)
+    run = world.run(done.run)
+    assert "Nothing helped movies" in words
+    assert done.history.epochs == [done.untrained]
+    assert done.adapter.info.metrics == done.untrained
+    assert (done.adapter.info.learning_rate, run.metrics["learning_rate"]) == (0.0, 0.0)
+    assert (done.history.best_epoch, run.metrics["best_epoch"]) == (0, 0.0)
+    assert "train_loss" not in run.metrics
+    assert {f"trial_{n}/train_loss" for n in (0, 1)} <= set(run.metrics)
 
 
 def test_the_stored_adapter_scores_as_the_trained_one(world: World) -> None:
@@ -174,6 +215,31 @@ def test_a_rank_that_saves_nothing_is_warned_of_with_both_counts(world: World) -
     assert f"have {values:,} of their own" in warning
     assert f"largest rank that saves is {best}" in warning
     assert f"Warning: {warning}" in words
+
+
+def test_the_warning_comes_before_anything_is_trained(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = Words()
+
+    def searched(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(job, "search", searched)
+    with pytest.raises(ZeroDivisionError):
+        world.adapt("movies", {"adapt.targets": "items:8"}, listen=words.listener)
+    assert "Warning: Rank 8 on items trains" in words
+
+
+def test_the_warning_counts_the_known_rows_alone(world: World) -> None:
+    words = Words()
+    targets = {"adapt.targets": "items:8,users:8"}
+    done = world.adapt(OUTSIDE, targets, base=world.other_base, listen=words.listener)
+    model = done.adapter.model
+    for name, module in (("users", model.users), ("items", model.items)):
+        rows = len(module.rows)
+        assert not rows or f"Rank 8 on {name} trains {factor_counts(rows, 8, 8)[0]:,} " in words
+    assert len(done.warnings) == sum(bool(len(m.rows)) for m in (model.users, model.items))
 
 
 def test_the_largest_rank_that_saves_is_not_warned_of(world: World) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from world import OUTSIDE, Words, World
 
-from lorarec.errors import DataError, NotFoundError
+from lorarec.errors import DataError, NotFoundError, TrainingError
 from lorarec.jobs import pretrain as job
 from lorarec.jobs.listener import Listener
 
@@ -261,3 +261,19 @@ def test_a_failure_while_saving_leaves_nothing_half_written(
     run = world.newest()
     assert run.status == "FAILED"
     assert [path.name for path in world.artifacts(run.uri).iterdir()] == ["config.json"]
+
+
+def test_training_that_never_beats_its_start_is_said(world: World) -> None:
+    words = Words()
+    for rate, expected in ((1e4, True), (0.02, False)):
+        settings = world.settings.with_options({"train.learning_rate": rate})
+        words.said.clear()
+        done = job.pretrain(settings, [world.logs], world.store, listen=words.listener)
+        assert (done.history.best_epoch == 0) is expected
+        assert ("No epoch of 2 validated better than the start" in words) is expected
+
+
+def test_a_base_that_diverges_names_its_own_setting(world: World) -> None:
+    settings = world.settings.with_options({"train.learning_rate": 2e38})
+    with pytest.raises(TrainingError, match=r"--set train\.learning_rate=2e\+37$"):
+        job.pretrain(settings, [world.logs], world.store)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,41 +56,31 @@ def test_a_table_that_is_no_target_is_still_full_fine_tuning_s(
     assert size.full == (3 + 4) * 4 + 7 + 20
 
 
-def only(rows: int, dim: int) -> Touched:
-    none = torch.empty(0, dtype=torch.int64)
-    return Touched(torch.arange(rows), none, torch.empty(0, dim), torch.empty(0, dim), none)
-
-
-def test_factors_that_outnumber_their_rows_are_told_with_both_counts_and_the_best_rank(
-    base_maker: Callable[..., Any],
-) -> None:
-    base = base_maker(users=6, items=8, dim=8).model
-    (sentence,) = oversized(attach(base, lora_config(4, 8, "users"), only(6, 8)))
+def test_factors_that_outnumber_their_rows_are_told_with_both_counts_and_the_best_rank() -> None:
+    (sentence,) = oversized(lora_config(4, 8, "users"), 8, {"users": 6, "items": 0})
     assert "Rank 4 on users trains 56 numbers" in sentence
     assert "6 touched rows have 48" in sentence
     assert "largest rank that saves is 3" in sentence
 
 
-def test_equal_counts_are_oversized_too(base_maker: Callable[..., Any]) -> None:
-    base = base_maker(users=8, items=8, dim=8).model
+def test_equal_counts_are_oversized_too() -> None:
     assert factor_counts(8, 8, 4) == (64, 64)
-    assert len(oversized(attach(base, lora_config(4, 8, "users"), only(8, 8)))) == 1
+    assert len(oversized(lora_config(4, 8, "users"), 8, {"users": 8})) == 1
 
 
-def test_a_rank_that_saves_is_not_warned_of(base_maker: Callable[..., Any]) -> None:
-    base = base_maker(users=8, items=8, dim=8).model
-    assert oversized(attach(base, lora_config(3, 8, "users"), only(8, 8))) == []
+def test_a_rank_that_saves_is_not_warned_of() -> None:
+    assert oversized(lora_config(3, 8, "users"), 8, {"users": 8}) == []
 
 
 @pytest.mark.parametrize("kind", ["no rows", "full", "bias"])
-def test_what_has_no_factors_is_not_warned_of(base_maker: Callable[..., Any], kind: str) -> None:
-    base = base_maker(users=8, items=8, dim=8).model
+def test_what_has_no_factors_is_not_warned_of(kind: str) -> None:
     config = (
         full_config() if kind == "full" else lora_config(8, 8, "bias" if kind == "bias" else None)
     )
-    assert oversized(attach(base, config, only(0 if kind == "no rows" else 8, 8))) == []
+    rows = 0 if kind == "no rows" else 8
+    assert oversized(config, 8, {"users": rows, "items": rows}) == []
 
 
-def test_one_touched_row_saves_at_no_rank(base_maker: Callable[..., Any]) -> None:
-    (sentence,) = oversized(attach(base_maker().model, lora_config(1, 4, "users"), only(1, 4)))
+def test_one_touched_row_saves_at_no_rank() -> None:
+    (sentence,) = oversized(lora_config(1, 4, "users"), 4, {"users": 1})
     assert "no rank saves" in sentence
