@@ -12,8 +12,8 @@ from world import OUTSIDE, Words, World
 
 from lorarec.errors import ConfigError, DataError, NotFoundError, TrainingError
 from lorarec.jobs import adapt as job
-from lorarec.jobs.evaluate import evaluate
 from lorarec.jobs import search as searching
+from lorarec.jobs.evaluate import evaluate
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import load_adapter
 from lorarec.lora.attach import disabled
