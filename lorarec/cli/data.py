@@ -137,10 +137,11 @@ def check(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
     """
     from lorarec.data.contract import ContractError, check_frame
     from lorarec.data.describe import describe as describe_frame
-    from lorarec.data.logs import load_logs
+    from lorarec.data.source import DataSource
 
+    every_row = settings.data.model_copy(update={"min_rating": None})
     try:
-        frame = load_logs(paths, settings.data.columns)
+        frame, _ = DataSource.of(paths, every_row).read()
     except ContractError as error:
         _print_violations(error.report, as_json)
         raise _summary(error.report) from error
@@ -170,17 +171,14 @@ def describe(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None
       lorarec data describe data/interactions.parquet --json
     """
     from lorarec.data.describe import describe as describe_frame
-    from lorarec.data.logs import read_logs
+    from lorarec.data.source import DataSource
 
-    logs = read_logs(paths, settings.data.columns, settings.data.min_rating)
-    if logs.dropped_low_rating:
-        say(
-            f"{logs.dropped_low_rating:,} rows are left out: their rating is below "
-            f"{settings.data.min_rating:g} ([data] min_rating)."
-        )
-    description = describe_frame(logs.frame)
+    frame, source = DataSource.of(paths, settings.data).read()
+    if source.dropped:
+        say(f"{source.dropped:,} rows are left out: their rating is below [data] min_rating.")
+    description = describe_frame(frame)
     if as_json:
-        print_json({**description.to_dict(), "dropped_low_rating": logs.dropped_low_rating})
+        print_json({**description.to_dict(), "dropped_low_rating": source.dropped})
         return
     _print_counts(description)
     for title, overlap in (

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from lorarec.config.sections import Data
 from lorarec.data.logs import logs_digest, read_logs
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import is_prepared
@@ -38,6 +39,23 @@ class DataSource(BaseModel):
     """Rows left out because of their rating."""
     split: SplitRecord | None = None
     """The split that a prepared data set brings; None where the logs bring none."""
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], data: Data) -> DataSource:
+        """Logs, or a prepared data set, as the settings say that logs are read.
+
+        Args:
+            paths: Files, folders and patterns; or one prepared data set, which knows by itself how
+                its logs were read.
+            data: The section `[data]`.
+        """
+        return cls(
+            paths=absolute(paths),
+            columns=data.columns,
+            min_rating=data.min_rating,
+            rating_weight=data.rating_weight,
+            events=data.events,
+        )
 
     def read(self, domain: str | None = None) -> tuple[pl.DataFrame, DataSource]:
         """The logs as they are now, and this source with their digest and number of rows.

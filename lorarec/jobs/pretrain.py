@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.config import Settings
-from lorarec.data.source import DataSource, absolute
+from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
@@ -75,14 +75,7 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
-    data = settings.data
-    frame, source = DataSource(
-        paths=absolute(paths),
-        columns=data.columns,
-        min_rating=data.min_rating,
-        rating_weight=data.rating_weight,
-        events=data.events,
-    ).read()
+    frame, source = DataSource.of(paths, settings.data).read()
     if source.dropped:
         listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
     split_frame, split = _split(settings, frame, source)

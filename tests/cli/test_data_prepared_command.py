@@ -81,3 +81,11 @@ def test_a_data_set_among_other_paths_is_refused(ran: Ran, world: World) -> None
     ended = ran("pretrain", "--data", "set", "--data", world.logs)
     assert ended.code == 2
     assert "lorarec data append" in ended.err
+
+
+def test_a_data_set_is_described_and_checked_like_its_logs(ran: Ran, logs: Path) -> None:
+    ran("data", "prepare", logs, "set")
+    for command in ("describe", "check"):
+        ours, theirs = (ran("data", command, path, "--json").json for path in ("set", logs))
+        assert ours["domains"] == theirs["domains"]
+        assert ours["item_overlap"] == theirs["item_overlap"]
