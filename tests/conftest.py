@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,6 +29,19 @@ def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = tmp_path_factory.mktemp("template") / "mlflow.db"
     make_database(database)
     return database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_are_obeyed() -> Iterator[None]:
+    """Commands that tests start can be stopped, also where the tests run under nohup."""
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ignored = [number for number in asking if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        # A function is not passed on to what is started; that a signal is ignored would be.
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture
