@@ -28,6 +28,7 @@ from lorarec.data.prepared.manifest import NAME, Options
 from lorarec.data.splits import apply_split, split_logs
 from lorarec.data.synthetic import make_logs
 from lorarec.errors import ArtifactError, DataError, StoreError
+from lorarec.record import sealed
 
 DAY = 86_400
 
@@ -222,6 +223,9 @@ def test_an_edited_manifest_is_refused(dataset: PreparedDataset) -> None:
     manifest = json.loads(path.read_text())
     manifest["generations"][0]["split"]["t_test"] += 1
     path.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="It was edited since it was written"):
+        open_dataset(dataset.folder)
+    path.write_text(json.dumps(sealed(manifest)))
     with pytest.raises(ArtifactError, match="generation 0 does not have the digest"):
         open_dataset(dataset.folder)
 
