@@ -74,6 +74,7 @@ def _record(info: RunInfo) -> dict[str, object]:
         "kind": info.kind,
         "domain": info.domain,
         "rank": info.rank,
+        "targets": info.params.get("targets"),
         "part": info.part,
         "recall": value,
         "recall_metric": key,

@@ -120,6 +120,8 @@ def evaluate(
         recall_denominator=RECALL_DENOMINATOR,
     )
     params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
+    if found is not None:
+        params["targets"] = found.info.config.describe()
     with store.run(
         f"evaluate-{domain}", "evaluate", params=params, tags=tags, config=settings.model_dump()
     ) as run:

@@ -54,6 +54,8 @@ def search(
 
     Every method searches the same grid of step sizes, so that none is favoured. Where no trial
     validates better than the frozen base, the adapter stays untrained: it scores as the base does.
+    A trial begins at the biases that pretraining learnt of the domain, so before its first step it
+    scores as the base with those; where no step improves on that, they are what is kept.
 
     Args:
         settings: Its section `adapt`.
@@ -131,6 +133,12 @@ def search(
         listen.say(f"Nothing helped {domain} on validation: the adapter leaves the base as it is.")
         model, kept, rate = fresh, untrained, 0.0
         history = History([untrained], 0, untrained[STOP_METRIC], history.seconds)
+    elif history.best_epoch == 0:
+        listen.say(
+            f"No step of training helped {domain} on validation: the adapter is the base with the "
+            f"item biases that pretraining learnt of the domain."
+        )
+        rate, history = 0.0, History([kept], 0, history.best, history.seconds)
     base.model.to("cpu")
     model = model.to("cpu").requires_grad_(False)
     _set_cold_bias(model, examples[0].sampler.items.cpu(), examples[0].sampler.counts.cpu())

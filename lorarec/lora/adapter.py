@@ -50,7 +50,7 @@ class AdapterInfo(Record):
     split: SplitRecord
     """The base's split, cut-off times included."""
     learning_rate: float
-    """The step size that validation chose; 0 where none helped and the adapter is untrained."""
+    """The step size that validation chose; 0 where no step of training was kept."""
     metrics: dict[str, float]
     """Validation metrics of the kept epoch."""
     parameters: dict[str, int]

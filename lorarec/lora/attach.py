@@ -48,7 +48,8 @@ class Touched:
 def attach(base: BaseModel, config: AdapterConfig, touched: Touched) -> BaseModel:
     """A model that shares the base's weights, frozen, and has a fresh adapter.
 
-    It scores as the base does, to the bit, until its adapter is trained. Grown rows exist whatever
+    Attached, it scores as the base does, to the bit: every delta starts at zero. A search moves its
+    bias before the first step, to what pretraining learnt of the domain. Grown rows exist whatever
     the targets are, since an id without a row could not be scored.
 
     Args:

@@ -58,13 +58,18 @@ def test_an_evaluation_says_on_which_part_unless_it_is_test(
 def test_mixed_ranks_are_shown_in_words_and_are_no_number_in_json(
     recorded: list[str], settings: Settings, capsys: Captured
 ) -> None:
-    with open_store(settings.tracking).run("a", "adapt", tags=standard_tags(rank="mixed")):
+    targets = {"targets": "users:8,items:4"}
+    with open_store(settings.tracking).run(
+        "a", "adapt", params=targets, tags=standard_tags(rank="mixed")
+    ):
         pass
     assert _run(["runs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split()[:3] == ["adapt", "-", "mixed"]
     assert _run(["runs", "--json"]) == 0
-    assert [run["rank"] for run in json.loads(capsys.readouterr().out)] == [None, 8, None]
+    found = json.loads(capsys.readouterr().out)
+    assert [run["rank"] for run in found] == [None, 8, None]
+    assert [run["targets"] for run in found] == ["users:8,items:4", None, None]
 
 
 def test_json_keeps_stdout_clean(recorded: list[str], capsys: Captured) -> None:

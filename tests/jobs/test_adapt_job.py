@@ -107,6 +107,36 @@ def test_where_nothing_helped_the_record_is_of_an_untrained_adapter(
     assert {f"trial_{n}/train_loss" for n in (0, 1)} <= set(run.metrics)
 
 
+def test_where_no_step_helped_the_record_is_of_the_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which scores as the base with the biases that pretraining learnt, and not as the base."""
+
+    def best_at_the_start(models: Any, parameters: Any, *rest: Any) -> History:
+        start = {name: p.detach().clone() for name, p in parameters.items()}
+        history = fit(models, parameters, *rest)
+        history.best_epoch, history.best = 0, 2.0
+        history.epochs[0]["valid_ndcg"] = 2.0
+        with torch.no_grad():
+            for name, value in start.items():
+                parameters[name].copy_(value)
+        return history
+
+    monkeypatch.setattr(searching, "fit", best_at_the_start)
+    words = Words()
+    done = world.adapt("movies", listen=words.listener)
+    run, base = world.run(done.run), world.load(world.base)
+    assert "No step of training helped movies" in words
+    assert (done.adapter.info.learning_rate, run.metrics["learning_rate"]) == (0.0, 0.0)
+    assert (len(done.history.epochs), run.metrics["best_epoch"]) == (1, 0.0)
+    assert "train_loss" not in run.metrics
+    learnt = base.domain_bias["movies"]
+    rows = torch.from_numpy(learnt.rows)
+    moved = done.adapter.model.item_bias(rows) - base.model.item_bias(rows)
+    np.testing.assert_allclose(moved.numpy(), learnt.values, rtol=0, atol=1e-5)
+    assert np.abs(learnt.values).max() > 0.01
+
+
 def test_the_stored_adapter_scores_as_the_trained_one(world: World) -> None:
     done = world.adapt("movies")
     stored = load_adapter(world.artifacts(done.run) / "adapter", world.load(world.base))

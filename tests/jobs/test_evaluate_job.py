@@ -136,6 +136,8 @@ def test_the_params_say_part_and_arms(world: World) -> None:
     params = world.run(run(world, part="valid").run).params
     assert (params["domain"], params["part"]) == ("books", "valid")
     assert params["evaluated_arms"] == "popularity,base,lora"
+    assert params["targets"] == "users:2,items:2,transform:2,bias"
+    assert "targets" not in world.run(run(world, adapter="none").run).params
     assert params["evaluate.k"] == "10,20,50"
 
 
