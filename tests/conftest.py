@@ -138,7 +138,7 @@ def _make_base(
     from lorarec.data.vocabulary import Vocabulary
     from lorarec.models.artefact import Base, BaseInfo, library_versions, weights_digest
     from lorarec.models.matrix_factorization import MatrixFactorization
-    from lorarec.models.record import FORMAT
+    from lorarec.record import FORMAT
 
     generator = torch.Generator().manual_seed(7)
     model = MatrixFactorization.from_tables(

@@ -19,7 +19,7 @@ from lorarec.jobs.adapt import Adapted, adapt
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.pretrain import Pretrained, pretrain
 from lorarec.models.artefact import Base, BaseInfo, load_base
-from lorarec.models.record import load_record, save_record
+from lorarec.record import load_record, save_record
 from lorarec.tracking import Store, open_store
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import find_run, recent_runs

@@ -57,10 +57,10 @@ def wrapped(text: str, width: int) -> str:
 
 
 def _grown(found: list[int], natural: list[int], room: int) -> list[int]:
-    """The room that is left goes to the columns that lack most."""
+    """The room that is left goes, cell by cell, to the column that takes the most lines."""
     for _ in range(room - sum(found)):
-        lacks = [n - w for n, w in zip(natural, found, strict=True)]
-        found[lacks.index(max(lacks))] += max(lacks) > 0
+        lines = [n / w for n, w in zip(natural, found, strict=True)]
+        found[lines.index(max(lines))] += max(lines) > 1
     return found
 
 

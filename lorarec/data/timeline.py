@@ -31,7 +31,7 @@ def boundaries(
     Raises:
         DataError: Rows lack a timestamp, or too few distinct ones to fill the parts.
     """
-    _check_complete(timestamps.null_count(), len(timestamps))
+    check_complete(timestamps.null_count(), len(timestamps))
     values, counts = np.unique(timestamps.to_numpy(), return_counts=True)
     return cuts(values, counts, valid_share, test_share)
 
@@ -52,7 +52,7 @@ def cuts(
         test_share: Share of rows for test; 0 for none.
         missing: Rows without a timestamp.
     """
-    _check_complete(missing, int(counts.sum()) + missing)
+    check_complete(missing, int(counts.sum()) + missing)
     parts = 1 + (valid_share > 0) + (test_share > 0)
     if len(values) < parts:
         shown = ", ".join(_date(v) for v in values)
@@ -86,7 +86,7 @@ def by_time(frame: pl.DataFrame, t_valid: int | None, t_test: int | None) -> pl.
     Raises:
         DataError: Rows lack a timestamp.
     """
-    _check_complete(frame["timestamp"].null_count(), frame.height)
+    check_complete(frame["timestamp"].null_count(), frame.height)
     time = pl.col("timestamp")
     in_test = pl.lit(False) if t_test is None else time >= t_test
     in_valid = pl.lit(False) if t_valid is None else time >= t_valid
@@ -136,7 +136,8 @@ def _nearest(before: np.ndarray, share: float, low: int, high: int) -> int:
     return low + int(np.argmin(np.abs(before[low:high] - share)))
 
 
-def _check_complete(missing: int, rows: int) -> None:
+def check_complete(missing: int, rows: int) -> None:
+    """Refuse a split by time of rows of which some have no timestamp."""
     if missing:
         raise DataError(
             f"{missing:,} of {rows:,} rows have no timestamp, so they have no place on "

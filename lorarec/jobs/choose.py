@@ -9,7 +9,7 @@ from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import Base, load_base
-from lorarec.models.record import load_record
+from lorarec.record import load_record
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import newest, resolve
 from lorarec.tracking.store import Store

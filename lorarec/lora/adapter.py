@@ -18,7 +18,7 @@ from lorarec.lora.attach import adapter_state, deltas, restore
 from lorarec.lora.config import AdapterConfig
 from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
-from lorarec.models.record import FORMAT, Record, load_record, save_record
+from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
 Array = np.ndarray[Any, Any]

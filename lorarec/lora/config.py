@@ -39,7 +39,8 @@ class AdapterConfig(BaseModel):
         """The targets as `--targets` would name them, such as `users:8,items:8,bias`."""
         if self.kind == "full":
             return "users,items" + (",bias" if self.bias else "")
-        named = [f"{target}:{rank}" for target, rank in self.ranks.items()]
+        # A record on disk has its keys sorted; the order here is always the same.
+        named = [f"{target}:{self.ranks[target]}" for target in RANKED if target in self.ranks]
         return ",".join([*named, "bias"] if self.bias else named)
 
 

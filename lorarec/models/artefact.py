@@ -17,7 +17,7 @@ from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ArtifactError
 from lorarec.models.matrix_factorization import MatrixFactorization
-from lorarec.models.record import FORMAT, Record, load_record, save_record
+from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
 ROWS, VALUES = "domain_bias.rows.", "domain_bias.values."

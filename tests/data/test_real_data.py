@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from lorarec.cli.data import data
 from lorarec.config import Settings
 from lorarec.data.logs import load_logs
+from lorarec.data.prepared.build import prepare
+from lorarec.data.prepared.manifest import Options
 from lorarec.data.splits import apply_split, split_logs
 
 ROOT = os.environ.get("LORAREC_DATA", "")
@@ -44,3 +46,10 @@ def test_real_splits_can_be_used(path: Path) -> None:
     assert record.counts["train"].rows > 0
     assert record.counts["valid"].rows > 0
     assert apply_split(logs, record).equals(split)
+
+
+@pytest.mark.parametrize("path", FILES or [SKIP], ids=_name)
+def test_a_prepared_data_set_gives_the_real_logs_back(path: Path, tmp_path: Path) -> None:
+    found = prepare([path], tmp_path / "set", Options(split="none")).frame()
+    logs = load_logs(path)
+    assert found.sort(found.columns).equals(logs.sort(logs.columns))

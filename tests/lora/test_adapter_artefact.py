@@ -25,7 +25,7 @@ from lorarec.lora.attach import Touched, attach
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
 from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
-from lorarec.models.record import FORMAT, sealed
+from lorarec.record import FORMAT, sealed
 from lorarec.storage import read_json, read_tensors, sha256_file, write_json, write_tensors
 
 NEW_USERS = ["Zoë", "用户"]

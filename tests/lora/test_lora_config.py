@@ -101,3 +101,8 @@ def test_full_fine_tuning_has_rows_and_bias_and_no_rank() -> None:
 def test_a_recorded_shape_that_cannot_be_is_refused(edit: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         AdapterConfig.model_validate(AdapterConfig().model_dump() | edit)
+
+
+def test_the_targets_are_told_in_one_order_whatever_order_they_were_stored_in() -> None:
+    config = AdapterConfig(ranks={"transform": 3, "items": 2, "users": 1})
+    assert config.describe() == "users:1,items:2,transform:3,bias"

@@ -19,7 +19,7 @@ from lorarec.models.artefact import (
     weights_of,
 )
 from lorarec.models.matrix_factorization import MatrixFactorization
-from lorarec.models.record import FORMAT, sealed
+from lorarec.record import FORMAT, sealed
 from lorarec.storage import read_json, read_tensors, sha256_file, write_json, write_tensors
 
 FILES = ("base.safetensors", "base.json", "users.parquet", "items.parquet")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, FiniteFloat
 
 from lorarec.data.features.encoder import FeatureEncoder
 from lorarec.data.features.specs import COUNTED, FeatureSpec
@@ -14,26 +14,21 @@ from lorarec.data.features.statistics import Categories, Moments
 from lorarec.data.tables import write_parquet
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ArtifactError, DataError
-from lorarec.storage import atomic_dir, read_json, write_json
+from lorarec.record import FORMAT, Record, load_record, save_record
+from lorarec.storage import atomic_dir
 
-FORMAT = 1
-"""Version of the format; a newer one is refused."""
 RECORD, CATEGORIES = "features.json", "categories.parquet"
 _SCHEMA = {"feature": pl.String, "row": pl.Int64, "category": pl.String, "count": pl.Int64}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class MomentsRecord(_Strict):
+class MomentsRecord(Record):
     """Mean and standard deviation of one numeric feature."""
 
-    mean: float
-    std: float = Field(gt=0)
+    mean: FiniteFloat
+    std: FiniteFloat = Field(gt=0)
 
 
-class EncoderRecord(_Strict):
+class EncoderRecord(Record):
     """All of an encoder but its categories."""
 
     format_version: int = FORMAT
@@ -75,7 +70,7 @@ def save_encoder(encoder: FeatureEncoder, folder: Path | str) -> str:
     )
     with atomic_dir(folder) as temporary:
         write_parquet(_categories_frame(encoder), temporary / CATEGORIES)
-        write_json(temporary / RECORD, record.model_dump())
+        save_record(temporary / RECORD, record)
     return record.digest
 
 
@@ -90,7 +85,7 @@ def load_encoder(folder: Path | str, digest: str | None = None) -> FeatureEncode
         ArtifactError: A file is missing, truncated, edited, of a newer format or another digest.
     """
     folder = Path(folder)
-    record = _load_record(folder / RECORD)
+    record = load_record(folder / RECORD, EncoderRecord)
     categories = _load_categories(folder / CATEGORIES, record)
     moments = {name: Moments(fitted.mean, fitted.std) for name, fitted in record.moments.items()}
     numeric = {spec.name for spec in record.specs if spec.kind == "numeric"}
@@ -121,25 +116,6 @@ def _categories_frame(encoder: FeatureEncoder) -> pl.DataFrame:
         for name, learnt in encoder.categories.items()
     ]
     return pl.concat([pl.DataFrame(schema=_SCHEMA), *frames])
-
-
-def _load_record(path: Path) -> EncoderRecord:
-    values = read_json(path)
-    found = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise ArtifactError(
-            f"{path} has format version {found}; this lorarec reads up to {FORMAT}. "
-            f"Update it: pip install --upgrade lorarec"
-        )
-    try:
-        return EncoderRecord.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ArtifactError(
-            f"{path} is not what lorarec writes: {where}: {first['msg']}. It was edited or is of "
-            f"another version; get the artefact again."
-        ) from error
 
 
 def _load_categories(path: Path, record: EncoderRecord) -> dict[str, Categories]:

@@ -16,15 +16,17 @@ from lorarec.data.prepared.manifest import (
     Generation,
     Manifest,
     Options,
+    SourceFile,
     first_digest,
     is_prepared,
+    read_manifest,
     with_digest,
     write_manifest,
 )
 from lorarec.data.prepared.writing import Report, Written, source_files, versions, write_generation
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import DataError
-from lorarec.storage import atomic_dir, refused, sha256_file
+from lorarec.storage import atomic_dir, refused
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def prepare(
         written = write_generation(folder, 0, files, options, {}, report)
         split = first_split(folder, written, options)
         split = counted(folder, _rows(written.files), written.sizes, split)
-        generation = _generation(0, first_digest(options), files, written, split)
+        generation = _generation(0, first_digest(options), source_files(files), written, split)
         write_manifest(folder, Manifest(options=options, generations=[generation]))
     return open_dataset(out)
 
@@ -92,29 +94,32 @@ def append(
     with _alone(folder):
         dataset = open_dataset(folder)
         manifest = dataset.manifest
-        _remove_leftovers(folder, manifest)
-        new, known = _not_yet_taken(files, manifest)
-        moves = cutoffs is not None or move_cutoff
-        if not new and not moves:
+        _remove_leftovers(folder, manifest)  # of an append that was killed
+        new, sources, known = _not_yet_taken(files, manifest)
+        if not new and cutoffs is None and not move_cutoff:
             return Added(dataset, 0, known)
         number = manifest.generations[-1].number + 1
         written = Written(sizes=dataset.sizes())
-        if new:
-            known_ids = dataset.vocabularies()
-            written = write_generation(folder, number, new, manifest.options, known_ids, report)
-        rows = [*manifest.files("rows"), *_rows(written.files)]
-        split = moved_split(folder, rows, dataset.split, cutoffs, move_cutoff)
-        split = counted(folder, rows, written.sizes, split)
-        generation = _generation(number, manifest.digest, new, written, split)
-        whole = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
-        write_manifest(folder, whole)
+        try:
+            if new:
+                ids = dataset.vocabularies()
+                written = write_generation(folder, number, new, manifest.options, ids, report)
+            rows = [*manifest.files("rows"), *_rows(written.files)]
+            split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
+            split = counted(folder, rows, written.sizes, split)
+            generation = _generation(number, manifest.digest, sources, written, split)
+            grown = [*manifest.generations, generation]
+            write_manifest(folder, manifest.model_copy(update={"generations": grown}))
+        except BaseException:
+            _remove_leftovers(folder, read_manifest(folder))
+            raise
     return Added(open_dataset(folder), written.rows, known)
 
 
 def _generation(
     number: int,
     before: str,
-    files: Sequence[LogFile],
+    sources: list[SourceFile],
     written: Written,
     split: SplitRecord | None,
 ) -> Generation:
@@ -122,7 +127,7 @@ def _generation(
         number=number,
         digest="",
         files=written.files,
-        sources=source_files(files),
+        sources=sources,
         rows=written.rows,
         dropped_bad=written.dropped_bad,
         dropped_low_rating=written.dropped_low_rating,
@@ -140,20 +145,24 @@ def _rows(files: Sequence[FileRecord]) -> list[FileRecord]:
 
 def _not_yet_taken(
     files: Sequence[LogFile], manifest: Manifest
-) -> tuple[list[LogFile], tuple[str, ...]]:
-    """Files of which the data set has no bytes yet, each once, and the names of the others."""
+) -> tuple[list[LogFile], list[SourceFile], tuple[str, ...]]:
+    """Files of which the data set has no bytes yet, each once; and the names of the others."""
     taken = {s.sha256 for generation in manifest.generations for s in generation.sources}
     new: list[LogFile] = []
-    known: list[LogFile] = []
-    for file in files:
-        digest = sha256_file(file.path)
-        (known if digest in taken else new).append(file)
-        taken.add(digest)
-    return new, tuple(str(file) for file in known)
+    sources: list[SourceFile] = []
+    known: list[str] = []
+    for file, source in zip(files, source_files(files), strict=True):
+        if source.sha256 in taken:
+            known.append(str(file))
+            continue
+        taken.add(source.sha256)
+        new.append(file)
+        sources.append(source)
+    return new, sources, tuple(known)
 
 
 def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
-    """Delete what an append that was killed has left: files that no generation names."""
+    """Delete files that no generation names: what an append that did not end has left."""
     named = {record.name for g in manifest.generations for record in g.files}
     for table in ("rows", "users", "items", "domains"):
         for path in (folder / table).glob("*"):

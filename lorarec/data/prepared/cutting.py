@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from lorarec.data import timeline
 from lorarec.data.prepared.counting import count_shards
 from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
@@ -46,6 +47,7 @@ def moved_split(
     folder: Path,
     rows: Sequence[FileRecord],
     split: SplitRecord | None,
+    written: Written,
     cutoffs: Cutoffs | None,
     by_shares: bool,
 ) -> SplitRecord | None:
@@ -55,12 +57,15 @@ def moved_split(
         folder: Of the data set.
         rows: All its shards, new ones included.
         split: As it was.
+        written: What was added.
         cutoffs: New ones.
         by_shares: Find new ones by the shares of the split.
 
     Raises:
         DataError: There is no time split to move, or the cut-offs leave a part empty.
     """
+    if split is not None and split.used == "time":
+        timeline.check_complete(written.moments.missing, written.rows)
     if cutoffs is None and not by_shares:
         if split is not None and split.used == "column":
             _check_column(folder, rows)

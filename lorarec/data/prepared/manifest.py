@@ -11,23 +11,17 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import ArtifactError
-from lorarec.storage import read_json, sha256_bytes, write_json
+from lorarec.record import FORMAT, Record, load_record, save_record
+from lorarec.storage import sha256_bytes
 
-FORMAT = 1
 NAME = "manifest.json"
 Kind = Literal["lorarec prepared data set"]
 KIND: Kind = "lorarec prepared data set"
 Table = Literal["rows", "users", "items", "domains"]
-
-
-class Record(BaseModel):
-    """Frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FileRecord(Record):
@@ -167,7 +161,7 @@ def first_digest(options: Options) -> str:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
-    write_json(folder / NAME, manifest.model_dump())
+    save_record(folder / NAME, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -177,23 +171,7 @@ def read_manifest(folder: Path) -> Manifest:
         ArtifactError: It is missing, no manifest, of a newer format, or was edited.
     """
     path = folder / NAME
-    values = read_json(path)
-    if not isinstance(values, dict) or values.get("kind") != KIND:
-        raise ArtifactError(f"{path} is not the manifest of a prepared data set. Expected one.")
-    if values.get("format_version", 0) > FORMAT:
-        raise ArtifactError(
-            f"{path} has format version {values['format_version']}; this lorarec reads up to "
-            f"{FORMAT}. Update it: pip install --upgrade lorarec"
-        )
-    try:
-        manifest = Manifest.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(
-            f"{path} is not what lorarec writes: {where}: {first['msg']}. It was edited; prepare "
-            f"the data set again."
-        ) from error
+    manifest = load_record(path, Manifest)
     before = first_digest(manifest.options)
     for generation in manifest.generations:
         if with_digest(before, generation).digest != generation.digest:

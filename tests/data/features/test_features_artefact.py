@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lorarec.data.features import FeatureEncoder, FeatureSpec, load_encoder, save_encoder
 from lorarec.errors import ArtifactError, StoreError
+from lorarec.record import sealed
 
 TRAIN = ["a", "b", "c", "d"]
 
@@ -31,7 +32,7 @@ def saved(encoder: FeatureEncoder, tmp_path: Path) -> Path:
 
 def edit(folder: Path, **changed: Any) -> None:
     path = folder / "features.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | changed)))
 
 
 def test_a_saved_encoder_comes_back(

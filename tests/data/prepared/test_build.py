@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from lorarec.data.prepared.manifest import NAME, Options
 from lorarec.data.splits import apply_split, split_logs
 from lorarec.data.synthetic import make_logs
 from lorarec.errors import ArtifactError, DataError, StoreError
+from lorarec.record import sealed
 
 DAY = 86_400
 
@@ -220,6 +223,9 @@ def test_an_edited_manifest_is_refused(dataset: PreparedDataset) -> None:
     manifest = json.loads(path.read_text())
     manifest["generations"][0]["split"]["t_test"] += 1
     path.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="It was edited since it was written"):
+        open_dataset(dataset.folder)
+    path.write_text(json.dumps(sealed(manifest)))
     with pytest.raises(ArtifactError, match="generation 0 does not have the digest"):
         open_dataset(dataset.folder)
 
@@ -259,6 +265,8 @@ def test_a_column_split_keeps_its_parts(tmp_path: Path) -> None:
 
 KILLED = """
 import sys, os, signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from lorarec.data.prepared import build, writing
 moment, folder, logs = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
@@ -317,3 +325,25 @@ def test_numbers_as_ids_stay_distinct_near_the_end_of_their_type(tmp_path: Path)
     frame.write_parquet(tmp_path / "a.parquet")
     found = prepare([tmp_path / "a.parquet"], tmp_path / "set", Options(split="none"))
     assert found.users.series.to_list() == [str(n) for n in ids]
+
+
+def test_rows_without_a_timestamp_have_no_place_in_a_split_by_time(
+    dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    logs_of(seed=9).drop("timestamp").write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="have no timestamp"):
+        append(dataset.folder, [tmp_path / "a.parquet"])
+    assert open_dataset(dataset.folder).digest == dataset.digest
+    assert len(list((dataset.folder / "rows").iterdir())) == 1
+
+
+def test_a_full_disk_leaves_the_data_set_as_it_was(
+    dataset: PreparedDataset,
+    tmp_path: Path,
+    room_for: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    logs_of(seed=10, rows=1400).write_parquet(tmp_path / "a.parquet")
+    with room_for(3000), pytest.raises(StoreError):
+        append(dataset.folder, [tmp_path / "a.parquet"])
+    assert open_dataset(dataset.folder).digest == dataset.digest
+    assert len(list((dataset.folder / "rows").iterdir())) == 1

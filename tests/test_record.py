@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from lorarec.errors import ArtifactError
-from lorarec.models.record import FORMAT, SEAL, Record, load_record, save_record
+from lorarec.record import FORMAT, SEAL, Record, load_record, save_record
 
 
 class Made(Record):
