@@ -57,14 +57,17 @@ class DataSource(BaseModel):
             events=data.events,
         )
 
-    def read(self, domain: str | None = None) -> tuple[pl.DataFrame, DataSource]:
+    def read(
+        self, domain: str | None = None, as_of: str | None = None
+    ) -> tuple[pl.DataFrame, DataSource]:
         """The logs as they are now, and this source with their digest and number of rows.
 
         Args:
             domain: Rows of other domains may be left out, where that saves reading them.
+            as_of: A prepared data set is read as it was when it had this digest.
         """
         if (folder := self._prepared()) is not None:
-            return self._of_dataset(open_dataset(folder), domain)
+            return self._of_dataset(open_dataset(folder, as_of), domain)
         logs = read_logs(
             [Path(p) for p in self.paths],
             self.columns,
@@ -107,12 +110,7 @@ class DataSource(BaseModel):
         asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
         # A split drawn over all rows needs all of them, to fall as it fell.
         domain = None if split.follows_the_rows else domain
-        folder = asked._prepared()
-        if folder is not None and not instead:
-            dataset = open_dataset(folder, self.digest)
-            frame, source = self._of_dataset(dataset, domain)
-        else:
-            frame, source = asked.read(domain)
+        frame, source = asked.read(domain, as_of=None if instead else self.digest)
         if source.digest != self.digest:
             leaks = learns and split.follows_the_rows
             if not instead:

@@ -196,19 +196,31 @@ def in_order(counts: Mapping[str, PartCounts]) -> dict[str, PartCounts]:
 
 
 def _check_column(frame: pl.DataFrame) -> None:
-    null = frame["split"].null_count()
-    if null == frame.height:
+    check_parts(dict(frame["split"].value_counts().iter_rows()))
+
+
+def check_parts(counts: Mapping[str | None, int]) -> None:
+    """Refuse a column `split` that cannot be used as it stands.
+
+    Args:
+        counts: Rows by value of the column; None counts those without one.
+
+    Raises:
+        DataError: Rows lack a value, or none is in train.
+    """
+    rows, null = sum(counts.values()), counts.get(None, 0)
+    if null == rows:
         raise DataError(
             "The logs have no column `split`. Expected one with train, valid and test; name yours "
             'under [data.columns] in lorarec.toml (split = "my_split"), or use --split time.'
         )
     if null:
         raise DataError(
-            f"{null:,} of {frame.height:,} rows have no split. Expected a value in each row when "
+            f"{null:,} of {rows:,} rows have no split. Expected a value in each row when "
             f"--split column is used; fill the column or use --split time."
         )
-    if not (frame["split"] == "train").any():
-        values = frame["split"].unique().sort().head(5).to_list()
+    if "train" not in counts:
+        values = sorted(name for name in counts if name is not None)[:5]
         raise DataError(
             f"The column `split` has no row `train`; it holds {', '.join(map(repr, values))}. "
             f"Expected train, and valid and test where there are any; rename the values or use "

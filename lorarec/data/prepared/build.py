@@ -12,7 +12,7 @@ from lorarec.data.files import LogFile, find_files
 from lorarec.data.prepared.cutting import Cutoffs, counted, first_split, moved_split
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import (
-    FileRecord,
+    TABLES,
     Generation,
     Manifest,
     Options,
@@ -60,10 +60,11 @@ def prepare(
     with atomic_dir(out) as folder:
         written = write_generation(folder, 0, files, options, {}, report)
         split = first_split(folder, written, options)
-        split = counted(folder, _rows(written.files), written.sizes, split)
+        split = counted(folder, written.shards, written.sizes, split)
         generation = _generation(0, first_digest(options), source_files(files), written, split)
-        write_manifest(folder, Manifest(options=options, generations=[generation]))
-    return open_dataset(out)
+        manifest = Manifest(options=options, generations=[generation])
+        write_manifest(folder, manifest)
+    return PreparedDataset(out, manifest)
 
 
 def append(
@@ -104,16 +105,16 @@ def append(
             if new:
                 ids = dataset.vocabularies()
                 written = write_generation(folder, number, new, manifest.options, ids, report)
-            rows = [*manifest.files("rows"), *_rows(written.files)]
+            rows = [*manifest.files("rows"), *written.shards]
             split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
             split = counted(folder, rows, written.sizes, split)
             generation = _generation(number, manifest.digest, sources, written, split)
-            grown = [*manifest.generations, generation]
-            write_manifest(folder, manifest.model_copy(update={"generations": grown}))
+            grown = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
+            write_manifest(folder, grown)
         except BaseException:
             _remove_leftovers(folder, read_manifest(folder))
             raise
-    return Added(open_dataset(folder), written.rows, known)
+    return Added(PreparedDataset(folder, grown), written.rows, known)
 
 
 def _generation(
@@ -139,10 +140,6 @@ def _generation(
     return with_digest(before, bare)
 
 
-def _rows(files: Sequence[FileRecord]) -> list[FileRecord]:
-    return [record for record in files if record.table == "rows"]
-
-
 def _not_yet_taken(
     files: Sequence[LogFile], manifest: Manifest
 ) -> tuple[list[LogFile], list[SourceFile], tuple[str, ...]]:
@@ -164,7 +161,7 @@ def _not_yet_taken(
 def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
     """Delete files that no generation names: what an append that did not end has left."""
     named = {record.name for g in manifest.generations for record in g.files}
-    for table in ("rows", "users", "items", "domains"):
+    for table in TABLES:
         for path in (folder / table).glob("*"):
             if f"{table}/{path.name}" not in named:
                 path.unlink(missing_ok=True)

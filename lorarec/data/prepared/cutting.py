@@ -14,7 +14,7 @@ from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
 from lorarec.data.prepared.shards import scan_rows
 from lorarec.data.prepared.writing import Written
-from lorarec.data.splits import SplitRecord
+from lorarec.data.splits import SplitRecord, check_parts
 from lorarec.errors import DataError
 
 Cutoffs = tuple[int, int]
@@ -29,7 +29,6 @@ def first_split(folder: Path, written: Written, options: Options) -> SplitRecord
     """
     if options.split == "none":
         return None
-    rows = [record for record in written.files if record.table == "rows"]
     plan = SplitRecord(
         how=options.split,
         used=options.split,
@@ -38,9 +37,9 @@ def first_split(folder: Path, written: Written, options: Options) -> SplitRecord
         test_share=options.test_share,
     )
     if options.split == "column":
-        _check_column(folder, rows)
+        _check_column(folder, written.shards)
         return plan
-    return _by_shares(folder, rows, written.moments, plan)
+    return _by_shares(folder, written.shards, written.moments, plan)
 
 
 def moved_split(
@@ -125,19 +124,8 @@ def _by_shares(
 
 def _check_column(folder: Path, rows: Sequence[FileRecord]) -> None:
     split = scan_rows(folder, rows).select("split")
-    values = split.group_by("split").agg(rows=pl.len()).collect()
-    counts = dict(values.iter_rows())
-    if missing := counts.get(None):
-        raise DataError(
-            f"{missing:,} of {sum(counts.values()):,} rows have no split. Expected a value in each "
-            f"row for --split column; fill the column, or use --split time."
-        )
-    if "train" not in counts:
-        raise DataError(
-            f"The column `split` has no row `train`; it holds {', '.join(sorted(counts)[:5])}. "
-            f"Expected train, and valid and test where there are any; name yours under "
-            f"[data.columns] in lorarec.toml."
-        )
+    counts = split.group_by("split").agg(rows=pl.len()).collect()
+    check_parts(dict(counts.iter_rows()))
 
 
 def _shown(seconds: int) -> str:

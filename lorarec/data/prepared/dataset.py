@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from lorarec.data.prepared.manifest import (
+    TABLES,
+    VOCABULARIES,
     FileRecord,
     Generation,
     Manifest,
@@ -77,16 +78,7 @@ class PreparedDataset:
 
     def sizes(self) -> dict[Table, int]:
         """Ids of each vocabulary, from the manifest alone."""
-        tables: tuple[Table, ...] = ("users", "items", "domains")
-        return {table: sum(f.rows for f in self._files(table)) for table in tables}
-
-    def domain_rows(self) -> dict[str, int]:
-        """Rows of each domain, most first."""
-        counts: dict[str, int] = {}
-        for generation in self.manifest.generations:
-            for name, found in generation.domains.items():
-                counts[name] = counts.get(name, 0) + found.rows
-        return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+        return {table: sum(f.rows for f in self._files(table)) for table in VOCABULARIES}
 
     def scan(self, domain: str | None = None) -> pl.LazyFrame:
         """Rows as numbers, `shards.ROWS`, oldest first; of one domain without reading the others.
@@ -122,11 +114,6 @@ class PreparedDataset:
         }
         return rows.drop("user", "item", "domain").with_columns(**ids).select(list(SCHEMA))
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Rows as numbers, a shard at a time, oldest first."""
-        for record in self._files("rows"):
-            yield scan_rows(self.folder, [record]).collect()
-
     def _files(self, table: Table) -> list[FileRecord]:
         return self.manifest.files(table)
 
@@ -159,6 +146,6 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
             f"{folder} never had the digest {(digest or '')[:12]}; it has had {known}. Expected "
             f"the data set that was meant: bring it back, or name another with --data."
         )
-    for table in ("users", "items", "domains", "rows"):
+    for table in TABLES:
         check_files(folder, manifest.files(table))
     return PreparedDataset(folder, manifest)

@@ -22,6 +22,8 @@ NAME = "manifest.json"
 Kind = Literal["lorarec prepared data set"]
 KIND: Kind = "lorarec prepared data set"
 Table = Literal["rows", "users", "items", "domains"]
+VOCABULARIES: tuple[Table, ...] = ("users", "items", "domains")
+TABLES: tuple[Table, ...] = (*VOCABULARIES, "rows")
 
 
 class FileRecord(Record):

@@ -13,6 +13,7 @@ from lorarec.data.files import LogFile
 from lorarec.data.logs import LogStream, Reading
 from lorarec.data.prepared.encoding import IdEncoder
 from lorarec.data.prepared.manifest import (
+    VOCABULARIES,
     DomainCounts,
     FileRecord,
     Options,
@@ -26,7 +27,6 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError
 from lorarec.storage import sha256_file
 
-VOCABULARIES: tuple[Table, ...] = ("users", "items", "domains")
 MOST = {"users": 2**32, "items": 2**32, "domains": 2**16}
 """Ids that a shard's numbers can tell apart."""
 Report = Callable[[int], None]
@@ -46,6 +46,11 @@ class Written:
     sizes: dict[Table, int] = field(default_factory=dict)
     """Ids with a row afterwards, by vocabulary."""
     moments: Moments = field(default_factory=Moments)
+
+    @property
+    def shards(self) -> list[FileRecord]:
+        """The files that hold rows."""
+        return [record for record in self.files if record.table == "rows"]
 
 
 def write_generation(
