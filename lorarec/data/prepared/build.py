@@ -23,7 +23,14 @@ from lorarec.data.prepared.manifest import (
     with_digest,
     write_manifest,
 )
-from lorarec.data.prepared.writing import Report, Written, source_files, versions, write_generation
+from lorarec.data.prepared.writing import (
+    Report,
+    Written,
+    remove_aside,
+    source_files,
+    versions,
+    write_generation,
+)
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import DataError
 from lorarec.storage import atomic_dir, refused
@@ -165,6 +172,7 @@ def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
         for path in (folder / table).glob("*"):
             if f"{table}/{path.name}" not in named:
                 path.unlink(missing_ok=True)
+    remove_aside(folder, after=manifest.generations[-1].number)
 
 
 @contextmanager

@@ -148,6 +148,13 @@ def _check_room(encoders: dict[Table, IdEncoder]) -> None:
             )
 
 
+def remove_aside(folder: Path, after: int) -> None:
+    """Delete rows that generations after this one have set aside: those that did not end."""
+    for path in (folder / "quarantine").glob("*.parquet"):
+        if int(path.name.partition("-")[0]) > after:
+            path.unlink(missing_ok=True)
+
+
 class _Quarantine:
     """Bad rows as text, with their file and the first rule they break, in files of a batch each."""
 

@@ -347,3 +347,18 @@ def test_a_full_disk_leaves_the_data_set_as_it_was(
         append(dataset.folder, [tmp_path / "a.parquet"])
     assert open_dataset(dataset.folder).digest == dataset.digest
     assert len(list((dataset.folder / "rows").iterdir())) == 1
+
+
+def test_an_append_that_fails_leaves_no_rows_set_aside(tmp_path: Path) -> None:
+    def part(name: str, lines: str) -> Path:
+        path = tmp_path / name
+        path.write_text(f"user_id,item_id,domain,timestamp\n{lines}")
+        return path
+
+    first = part("a.csv", "u,i,d,1\nv,i,d,2\nw,i,d,3\n,i,d,4\n")
+    made = prepare([first], tmp_path / "set", Options(on_bad_rows="quarantine"))
+    broken = tmp_path / "b.parquet"
+    broken.write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="could not be read"):
+        append(made.folder, [part("c.csv", ",i,d,5\nu,j,d,6\n"), broken])
+    assert [p.name for p in (made.folder / "quarantine").iterdir()] == ["000000-00000.parquet"]
