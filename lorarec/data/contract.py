@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -126,7 +126,9 @@ class Checker:
                 0, frame.height
             )
         rules = rules_of(frame.schema, self.own, self.events)
-        counts = frame.select(r.broken.sum().alias(str(i)) for i, r in enumerate(rules)).row(0)
+        quick = [r.broken if r.suspect is None else r.suspect for r in rules]
+        rules = [rule for rule, count in zip(rules, _counts(frame, quick), strict=True) if count]
+        counts = _counts(frame, [r.broken for r in rules])
         broken = [(rule, count) for rule, count in zip(rules, counts, strict=True) if count]
         for rule, count in broken:
             self._note(self._violation(rule, count, frame, where, offset))
@@ -217,6 +219,11 @@ def other_splits(frame: pl.DataFrame, column: str = "split") -> dict[str, int]:
     split = frame[column].cast(pl.String).drop_nulls()
     counts = split.filter(~split.is_in(["train", "valid", "test", ""])).value_counts(name="n")
     return dict(sorted(counts.iter_rows()))
+
+
+def _counts(frame: pl.DataFrame, masks: Sequence[pl.Expr]) -> tuple[int, ...]:
+    """Rows where each of some masks holds."""
+    return frame.select(m.sum().alias(str(i)) for i, m in enumerate(masks)).row(0) if masks else ()
 
 
 def _with_sample(

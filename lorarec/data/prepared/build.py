@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,12 @@ def prepare(
         StoreError: `out` is not empty, or the disk refused. Nothing is left behind then.
     """
     files = find_files(paths)
-    with atomic_dir(out) as folder:
+    with ThreadPoolExecutor(1, "lorarec-digest") as beside, atomic_dir(out) as folder:
+        sources = beside.submit(source_files, files)
         written = write_generation(folder, 0, files, options, {}, report)
         split = first_split(folder, written, options)
         split = counted(folder, written.shards, written.sizes, split)
-        generation = _generation(0, first_digest(options), source_files(files), written, split)
+        generation = _generation(0, first_digest(options), sources.result(), written, split)
         manifest = Manifest(options=options, generations=[generation])
         write_manifest(folder, manifest)
     return PreparedDataset(out, manifest)

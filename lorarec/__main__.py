@@ -1,0 +1,6 @@
+"""`python -m lorarec` is `lorarec`."""
+
+from lorarec.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,48 @@
+"""A hash table over arrays gives the numbers that a dictionary would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lorarec.data.prepared.id_table import IdTable
+
+Array = np.ndarray[Any, Any]
+FEW = st.integers(0, 7).map(lambda n: n << 61 | n)
+"""Hashes that share their first slots, so that probing has work to do."""
+KEYS = st.lists(st.tuples(st.one_of(FEW, st.integers(0, 2**64 - 1)), st.integers(0, 3)))
+
+
+def arrays(keys: list[tuple[int, int]]) -> tuple[Array, Array]:
+    first = np.array([key[0] for key in keys], dtype=np.uint64)
+    return first, np.array([key[1] for key in keys], dtype=np.uint64)
+
+
+@given(st.lists(KEYS, max_size=6), KEYS)
+@settings(max_examples=150)
+def test_numbers_are_those_of_a_dictionary_in_order_of_appearance(
+    batches: list[list[tuple[int, int]]], asked: list[tuple[int, int]]
+) -> None:
+    table, known = IdTable(), dict[tuple[int, int], int]()
+    for batch in batches:
+        fresh = [key for key in batch if key not in known]
+        numbers, places = table.add(*arrays(fresh))
+        before = len(known)
+        for key in fresh:
+            known.setdefault(key, len(known))
+        assert numbers.tolist() == [known[key] for key in fresh]
+        assert [known[fresh[place]] for place in places] == list(range(before, len(known)))
+    wanted = [*known, *asked]
+    assert table.find(*arrays(wanted)).tolist() == [known.get(key, -1) for key in wanted]
+    assert len(table) == len(known)
+
+
+def test_keys_with_one_first_hash_stay_apart_while_the_table_grows() -> None:
+    table = IdTable()
+    first, second = np.zeros(5000, np.uint64), np.arange(5000, dtype=np.uint64)
+    for start in range(0, 5000, 1000):
+        table.add(first[start : start + 1000], second[start : start + 1000])
+    assert (table.find(first, second) == np.arange(5000)).all()
