@@ -123,6 +123,9 @@ def _split(
         valid_share=data.valid_share,
         test_share=data.test_share,
         seed=settings.train.seed,
+        duplicates=data.duplicates,
+        min_user_rows=data.min_user_rows,
+        min_item_rows=data.min_item_rows,
     )
 
 
