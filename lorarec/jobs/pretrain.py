@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
-from lorarec.data.splits import SplitRecord, apply_split, split_logs
+from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.domain import train_and_valid
@@ -75,10 +75,10 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
-    frame, source = DataSource.of(paths, settings.data).read()
+    source = DataSource.of(paths, settings.data)
+    split_frame, split, source = source.read_split(settings.data, settings.train.seed)
     if source.dropped:
         listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
-    split_frame, split = _split(settings, frame, source)
     for note in split.notes:
         listen.say(note)
     kept = without(split_frame, exclude)
@@ -108,25 +108,6 @@ def pretrain(
         run.log_json("split.json", split.model_dump())
         run.set_tags(standard_tags(base_digest=base.digest))
     return Pretrained(base, run.uri, history)
-
-
-def _split(
-    settings: Settings, frame: pl.DataFrame, source: DataSource
-) -> tuple[pl.DataFrame, SplitRecord]:
-    """The split that a prepared data set brings, or the one that the settings ask for."""
-    if source.split is not None:
-        return apply_split(frame, source.split), source.split
-    data = settings.data
-    return split_logs(
-        frame,
-        data.split,
-        valid_share=data.valid_share,
-        test_share=data.test_share,
-        seed=settings.train.seed,
-        duplicates=data.duplicates,
-        min_user_rows=data.min_user_rows,
-        min_item_rows=data.min_item_rows,
-    )
 
 
 def without(frame: pl.DataFrame, excluded: Sequence[str]) -> pl.DataFrame:
