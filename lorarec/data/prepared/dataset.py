@@ -56,6 +56,14 @@ class PreparedDataset:
         # JSON is written with sorted keys: train, valid and test come first again.
         return split and split.model_copy(update={"counts": in_order(split.counts)})
 
+    def domain_rows(self) -> dict[str, int]:
+        """Rows of each domain, repeats included, from the manifest alone."""
+        rows: dict[str, int] = {}
+        for generation in self.manifest.generations:
+            for name, counts in generation.domains.items():
+                rows[name] = rows.get(name, 0) + counts.rows
+        return rows
+
     def __len__(self) -> int:
         return self.manifest.rows
 

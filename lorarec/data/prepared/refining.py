@@ -163,9 +163,9 @@ def count_refined(
 def write_fallen(folder: Path, number: int, fallen: Fallen) -> FileRecord:
     """Write the ids outside of the core of a generation, as rows of their vocabularies."""
     frames = [
-        pl.DataFrame({"table": table, "row": np.flatnonzero(falls).astype(np.uint32)}).cast(
-            {"table": pl.String}
-        )
+        pl.Series("row", np.flatnonzero(falls), dtype=pl.UInt32)
+        .to_frame()
+        .select(pl.lit(table).alias("table"), "row")
         for table, falls in (("users", fallen.users), ("items", fallen.items))
     ]
     return write_shard(folder, "core", f"core/{number:06d}.parquet", pl.concat(frames))
