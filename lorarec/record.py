@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel as Schema
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from lorarec.errors import ArtifactError
 from lorarec.storage import read_json, sha256_bytes, write_json
@@ -23,6 +23,19 @@ class Record(Schema):
     """Metadata of an artefact: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that came after the first format: left out where they hold their default, so that a
+    record made before there were any has the digest that it had."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields, found = type(self).model_fields, values(self)
+        unsaid = {
+            name
+            for name in self.later
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        return {name: value for name, value in found.items() if name not in unsaid}
 
 
 def save_record(path: Path, record: Record) -> None:

@@ -129,7 +129,9 @@ def check(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
 
     user_id, item_id and domain must be there; timestamp, rating, weight and split may be. Other
     names are given under [data.columns] in lorarec.toml. Exit code 2, the reason, the count and
-    five rows when the contract does not hold.
+    five rows when the contract does not hold. With [data] duplicates = "refuse" it does not where
+    rows repeat a (user, item, domain). Domains with fewer rows than [data] min_domain_rows are
+    named.
 
     \b
     Example:
@@ -137,17 +139,21 @@ def check(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
     """
     from lorarec.data.contract import ContractError, check_frame
     from lorarec.data.describe import describe as describe_frame
+    from lorarec.data.duplicates import check_repeats
     from lorarec.data.source import DataSource
 
     every_row = settings.data.model_copy(update={"min_rating": None})
     try:
         frame, _ = DataSource.of(paths, every_row).read()
+        if settings.data.duplicates == "refuse":
+            check_repeats(frame)
     except ContractError as error:
         _print_violations(error.report, as_json)
         raise _summary(error.report) from error
     report, description = check_frame(frame), describe_frame(frame)
+    small = _small(description, settings)
     if as_json:
-        print_json({**_report(report), **description.to_dict()})
+        print_json({**_report(report), **description.to_dict(), "small_domains": small})
         return
     _print_counts(description)
     click.echo(f"The contract holds in {report.rows:,} rows.")
@@ -155,6 +161,7 @@ def check(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
         click.echo(f"{report.repeated_pairs:,} rows repeat a (user, item, domain); that is legal.")
     for name, count in report.other_splits.items():
         click.echo(f"{count:,} rows have the split {name!r}: kept out of training.")
+    _warn_of(small, settings)
 
 
 @data.command(context_settings=_HELP)
@@ -165,6 +172,9 @@ def check(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
 @click.pass_obj
 def describe(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None:
     """Describe logs: sizes, density and time of each domain, and what domains share.
+
+    All rows are counted, repeats included. Of a prepared data set it is also said what its split
+    left out; domains with fewer rows than [data] min_domain_rows are named.
 
     \b
     Example:
@@ -177,15 +187,35 @@ def describe(settings: Settings, paths: tuple[Path, ...], as_json: bool) -> None
     if source.dropped:
         say(f"{source.dropped:,} rows are left out: their rating is below [data] min_rating.")
     description = describe_frame(frame)
+    small = _small(description, settings)
     if as_json:
-        print_json({**description.to_dict(), "dropped_low_rating": source.dropped})
+        found = {"dropped_low_rating": source.dropped, "small_domains": small}
+        split = source.split.model_dump() if source.split else None
+        print_json({**description.to_dict(), **found, "split": split})
         return
     _print_counts(description)
+    for note in source.split.notes if source.split else ():
+        say(note)
+    _warn_of(small, settings)
     for title, overlap in (
         ("Shared users", description.user_overlap),
         ("Shared items", description.item_overlap),
     ):
         _print_overlap(title, description.names(), overlap)
+
+
+def _small(description: Description, settings: Settings) -> dict[str, int]:
+    from lorarec.data.small_domains import small_domains
+
+    rows = {summary.domain: summary.rows for summary in description.domains}
+    return small_domains(rows, settings.data.min_domain_rows)
+
+
+def _warn_of(small: dict[str, int], settings: Settings) -> None:
+    from lorarec.data.small_domains import too_small
+
+    if (sentence := too_small(small, settings.data.min_domain_rows)) is not None:
+        say(f"Warning: {sentence}")
 
 
 def _keep_others(path: Path, same: bool) -> None:

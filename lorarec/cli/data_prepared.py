@@ -33,6 +33,18 @@ _logs = click.argument(
     "--on-bad-rows", type=click.Choice(["error", "quarantine", "drop"]),
     help="What rows that break the contract do.  [default: error]",
 )  # fmt: skip
+@click.option(
+    "--duplicates", type=click.Choice(["keep", "last", "sum", "refuse"]),
+    help="What rows that repeat a (user, item, domain) of their part do.  [default: keep]",
+)  # fmt: skip
+@click.option(
+    "--min-user-rows", type=int, metavar="N",
+    help="Train rows that a user needs to be trained on (k-core).  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "--min-item-rows", type=int, metavar="N",
+    help="Train rows that an item needs to be trained on (k-core).  [default: 0]",
+)  # fmt: skip
 @json_option
 @click.pass_obj
 def prepare(
@@ -41,6 +53,9 @@ def prepare(
     out: Path,
     split: str | None,
     on_bad_rows: str | None,
+    duplicates: str | None,
+    min_user_rows: int | None,
+    min_item_rows: int | None,
     as_json: bool,
 ) -> None:
     """Read, check, number and split logs into the data set OUT, a new folder.
@@ -49,17 +64,30 @@ def prepare(
     to --data of every command, and `lorarec data append` adds to it. With quarantine, rows that
     break the contract lie in OUT/quarantine as parquet, with their file and the reason.
 
+    Every row of the logs stays in OUT. Repeats are resolved after the split, within each part, the
+    last by time kept or its weights summed up; then train rows of users and items that have too few
+    are the part outside-core, and do not train. Appended rows count too.
+
     \b
     Example:
       lorarec data prepare data/sample prepared
       lorarec data prepare 'logs/2026-*.csv.gz' prepared --on-bad-rows quarantine
+      lorarec data prepare data/sample prepared --duplicates last --min-item-rows 5
     """
     from lorarec.data.prepared.build import prepare as job
 
-    options = _options(settings.with_options({"data.on_bad_rows": on_bad_rows}), split)
+    settings = settings.with_options(
+        {
+            "data.on_bad_rows": on_bad_rows,
+            "data.duplicates": duplicates,
+            "data.min_user_rows": min_user_rows,
+            "data.min_item_rows": min_item_rows,
+        }
+    )
+    options = _options(settings, split)
     with progress("prepare") as meter:
         dataset = job(paths, out, options, lambda rows: meter.update(rows))
-    _report(dataset, len(dataset), (), as_json)
+    _report(dataset, len(dataset), (), settings.data.min_domain_rows, as_json)
     if not as_json:
         say(f"Next: lorarec pretrain --data {out}")
 
@@ -73,7 +101,9 @@ def prepare(
 )  # fmt: skip
 @click.option("--move-cutoff", is_flag=True, help="Move them so that the shares hold again.")
 @json_option
+@click.pass_obj
 def append(
+    settings: Settings,
     dataset: Path,
     paths: tuple[Path, ...],
     cutoffs: str | None,
@@ -99,7 +129,8 @@ def append(
         raise ConfigError("--cutoff and --move-cutoff exclude each other. Expected one of them.")
     with progress("append") as meter:
         added = job(dataset, paths, moments, move_cutoff, lambda rows: meter.update(rows))
-    _report(added.dataset, added.rows, added.known, as_json)
+    least = settings.data.min_domain_rows
+    _report(added.dataset, added.rows, added.known, least, as_json)
 
 
 def _options(settings: Settings, split: str | None) -> Options:
@@ -112,6 +143,9 @@ def _options(settings: Settings, split: str | None) -> Options:
         min_rating=data.min_rating,
         rating_weight=data.rating_weight,
         on_bad_rows=data.on_bad_rows,
+        duplicates=data.duplicates,
+        min_user_rows=data.min_user_rows,
+        min_item_rows=data.min_item_rows,
         split="time" if split is None else split,  # type: ignore[arg-type]
         valid_share=data.valid_share,
         test_share=data.test_share,
@@ -137,8 +171,13 @@ def _second(text: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json: bool) -> None:
+def _report(
+    dataset: PreparedDataset, rows: int, known: tuple[str, ...], least: int, as_json: bool
+) -> None:
+    from lorarec.data.small_domains import small_domains, too_small
+
     last, split = dataset.last, dataset.split
+    small = small_domains(dataset.domain_rows(), least)
     if as_json:
         print_json(
             {
@@ -153,6 +192,7 @@ def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json
                 "broken": last.broken if rows else {},
                 **dataset.sizes(),
                 "split": split.model_dump() if split else None,
+                "small_domains": small,
             }
         )
         return
@@ -176,6 +216,17 @@ def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json
             ],
             title=f"Split: {split.used}",
         )  # fmt: skip
+        for note in split.notes:
+            say(note)
+    elif (options := dataset.manifest.options).duplicates in ("last", "sum") or max(
+        options.min_user_rows, options.min_item_rows
+    ) > 1:
+        say(
+            "Without a split no repeats are resolved and there is no core yet: that comes after "
+            "the split, by the settings [data] of pretrain."
+        )
+    if (sentence := too_small(small, least)) is not None:
+        say(f"Warning: {sentence}")
 
 
 def _print_left_out(dataset: PreparedDataset) -> None:

@@ -76,6 +76,23 @@ class Data(Section):
     """What `data prepare` does with rows that break the contract: refuse the logs, write them
     aside with the reason, or leave them out. All are counted on screen."""
 
+    duplicates: Literal["keep", "last", "sum", "refuse"] = "keep"
+    """What rows that repeat a (user, item, domain) do: keep all; keep the last by time; keep that
+    one with the sum of the weights; or refuse the logs. `last` and `sum` resolve them after the
+    split, within each part, so that no row of valid or test changes what trains."""
+
+    min_user_rows: int = Field(default=0, ge=0)
+    """Train rows that a user needs to be trained on, 0 or more; 0 and 1 ask for nothing. Together
+    with `min_item_rows` this is the k-core of train, over all domains. Train rows outside of it
+    are the part `outside-core`; valid and test rows stay, and their users and items are cold."""
+
+    min_item_rows: int = Field(default=0, ge=0)
+    """Train rows that an item needs to be trained on, 0 or more; 0 and 1 ask for nothing."""
+
+    min_domain_rows: int = Field(default=100, ge=0)
+    """Rows below which a domain is named as too small to adapt, 0 or more; 0 names none. It is a
+    warning: nothing is left out. `pretrain` and `adapt` count train rows, `data` all rows."""
+
     split: Literal["column", "time", "leave-last-out", "random"] = "time"
     """The `split` column, the global timeline, each user's last rows, or a seeded draw."""
 

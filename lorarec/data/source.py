@@ -12,7 +12,7 @@ from lorarec.config.sections import Data
 from lorarec.data.logs import logs_digest, read_logs
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import is_prepared
-from lorarec.data.splits import SplitRecord, apply_split
+from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.errors import DataError
 
 
@@ -66,8 +66,44 @@ class DataSource(BaseModel):
             domain: Rows of other domains may be left out, where that saves reading them.
             as_of: A prepared data set is read as it was when it had this digest.
         """
+        logs, source = self._opened(as_of)
+        return logs.frame(domain) if isinstance(logs, PreparedDataset) else logs, source
+
+    def read_split(self, data: Data, seed: int) -> tuple[pl.DataFrame, SplitRecord, DataSource]:
+        """The logs as they are now, split: as a prepared data set is, or as the settings ask.
+
+        Args:
+            data: The section `[data]`.
+            seed: Of a split that is drawn.
+
+        Returns:
+            Split logs, the record of the split, and the source they are of.
+
+        Raises:
+            DataError: The logs cannot be read, or not be split this way.
+        """
+        logs, source = self._opened()
+        if source.split is not None:
+            return _split(logs, source.split), source.split, source
+        frame, record = split_logs(
+            logs.frame() if isinstance(logs, PreparedDataset) else logs,
+            data.split,
+            valid_share=data.valid_share,
+            test_share=data.test_share,
+            seed=seed,
+            duplicates=data.duplicates,
+            min_user_rows=data.min_user_rows,
+            min_item_rows=data.min_item_rows,
+        )
+        return frame, record, source
+
+    def _opened(
+        self, as_of: str | None = None
+    ) -> tuple[pl.DataFrame | PreparedDataset, DataSource]:
+        """The logs, whole or as a data set that is yet to be read, and this source of them."""
         if (folder := self._prepared()) is not None:
-            return self._of_dataset(open_dataset(folder, as_of), domain)
+            dataset = open_dataset(folder, as_of)
+            return dataset, self._of_dataset(dataset)
         logs = read_logs(
             [Path(p) for p in self.paths],
             self.columns,
@@ -110,14 +146,14 @@ class DataSource(BaseModel):
         asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
         # A split drawn over all rows needs all of them, to fall as it fell.
         domain = None if split.follows_the_rows else domain
-        frame, source = asked.read(domain, as_of=None if instead else self.digest)
+        logs, source = asked._opened(as_of=None if instead else self.digest)
         if source.digest != self.digest:
             leaks = learns and split.follows_the_rows
             if not instead:
                 raise DataError(self._changed(source, leaks))
             if leaks:
                 raise DataError(self._leaking(source, split))
-        return apply_split(frame, split), source
+        return _split(logs, split, domain), source
 
     def _prepared(self) -> Path | None:
         """The folder of a prepared data set, where this is one.
@@ -133,16 +169,14 @@ class DataSource(BaseModel):
             )
         return folders[0] if folders else None
 
-    def _of_dataset(
-        self, dataset: PreparedDataset, domain: str | None
-    ) -> tuple[pl.DataFrame, DataSource]:
+    def _of_dataset(self, dataset: PreparedDataset) -> DataSource:
         found = {
             "digest": dataset.digest,
             "rows": len(dataset),
             "dropped": sum(g.dropped_low_rating for g in dataset.manifest.generations),
             "split": dataset.split,
         }
-        return dataset.frame(domain), self.model_copy(update=found)
+        return self.model_copy(update=found)
 
     def _found(self, source: DataSource) -> str:
         return (
@@ -171,6 +205,14 @@ class DataSource(BaseModel):
             f"lorarec pretrain --data {source.paths[0]}. To go on with other logs later, choose a "
             f"split that tells each row by itself: --split time, or --split column with a `valid`."
         )
+
+
+def _split(
+    logs: pl.DataFrame | PreparedDataset, record: SplitRecord, domain: str | None = None
+) -> pl.DataFrame:
+    if isinstance(logs, PreparedDataset):
+        return logs.split_frame(record, domain)
+    return apply_split(logs, record)
 
 
 def absolute(paths: Sequence[Path]) -> list[str]:

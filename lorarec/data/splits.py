@@ -7,7 +7,7 @@ share one cut-off: split first, exclude a domain afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lorarec.data import timeline
 from lorarec.data.contract import other_splits
+from lorarec.data.core import OUTSIDE, Core, in_core
 from lorarec.data.draw import can_draw, draw_parts
+from lorarec.data.duplicates import Duplicates, check_repeats, resolved
+from lorarec.data.duplicates import sentence as repeats_sentence
 from lorarec.errors import DataError, did_you_mean
+from lorarec.record import Record
 
 How = Literal["column", "time", "leave-last-out", "random"]
 PARTS = ("train", "valid", "test")
@@ -43,10 +47,12 @@ class PartCounts(BaseModel):
     """Second of the last row."""
 
 
-class SplitRecord(BaseModel):
+class SplitRecord(Record):
     """All that is needed to split the same logs again, and what came out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"duplicates", "min_user_rows", "min_item_rows", "repeats", "core"}
+    )
 
     how: How
     """What was asked for."""
@@ -64,6 +70,16 @@ class SplitRecord(BaseModel):
     """First second of test."""
     valid_cut_from_train: bool = False
     """The column had no `valid`, so a seeded share of train rows became it."""
+    duplicates: Duplicates = "keep"
+    """What rows that repeat a (user, item, domain) of their part do."""
+    min_user_rows: int = 0
+    """Train rows that a user of the core has; 0 or 1 takes none out."""
+    min_item_rows: int = 0
+    """Train rows that an item of the core has; 0 or 1 takes none out."""
+    repeats: dict[str, int] = Field(default_factory=dict)
+    """Rows left out because they repeat another, by part."""
+    core: Core | None = None
+    """What fell out of train because it is too rare; None where no minimum is asked for."""
     counts: dict[str, PartCounts] = Field(default_factory=dict)
     """By part, train, valid and test first."""
     notes: list[str] = Field(default_factory=list)
@@ -79,6 +95,25 @@ class SplitRecord(BaseModel):
         """
         return self.used in ("random", "leave-last-out") or self.valid_cut_from_train
 
+    @property
+    def has_core(self) -> bool:
+        """Whether some train rows are too few for their user or item to count."""
+        return max(self.min_user_rows, self.min_item_rows) > 1
+
+    @property
+    def refines(self) -> bool:
+        """Whether rows leave the logs, or train, after the split."""
+        return self.duplicates in ("last", "sum") or self.has_core
+
+    def refinements(self) -> list[str]:
+        """What left, in sentences for the screen."""
+        said = []
+        if self.duplicates in ("last", "sum"):
+            said.append(repeats_sentence(self.duplicates, self.repeats))
+        if self.core is not None:
+            said.append(self.core.sentence(self.min_user_rows, self.min_item_rows))
+        return said
+
 
 def split_logs(
     frame: pl.DataFrame,
@@ -87,6 +122,9 @@ def split_logs(
     valid_share: float = 0.1,
     test_share: float = 0.1,
     seed: int = 0,
+    duplicates: Duplicates = "keep",
+    min_user_rows: int = 0,
+    min_item_rows: int = 0,
 ) -> tuple[pl.DataFrame, SplitRecord]:
     """Put every row of the logs in a part.
 
@@ -100,11 +138,18 @@ def split_logs(
         valid_share: Share of rows for validation; of train rows, when `column` has no `valid`.
         test_share: Share of rows for test.
         seed: Of every draw. A draw depends on the rows and not on their order.
+        duplicates: What rows that repeat a (user, item, domain) do: `keep`; `last` and `sum`
+            resolve them within each part, after the cut-offs were found on all rows; `refuse`.
+        min_user_rows: Train rows that a user must have to be trained on, in all domains together;
+            0 and 1 ask for nothing. Repeats are resolved first.
+        min_item_rows: The same for an item; both hold for what remains (k-core).
 
     Returns:
-        The logs in the same order with `split` never null, and the record of the split.
+        The logs in the same order with `split` never null, and the record of the split. Train rows
+        outside of the core have the part `outside-core`.
 
     Raises:
+        ContractError: Rows repeat a (user, item, domain) and are refused.
         DataError: A part would be empty, rows lack a split or a timestamp, or no train is left.
     """
     if how not in get_args(How):
@@ -122,16 +167,23 @@ def split_logs(
         used = "random"
         notes.append("No row has a timestamp: the split is a seeded random one, not by time.")
     plan = SplitRecord(
-        how=how, used=used, seed=seed, valid_share=valid_share, test_share=test_share
+        how=how,
+        used=used,
+        seed=seed,
+        valid_share=valid_share,
+        test_share=test_share,
+        duplicates=duplicates,
+        min_user_rows=min_user_rows,
+        min_item_rows=min_item_rows,
     )
     if used == "time":
         t_valid, t_test = timeline.boundaries(frame["timestamp"], valid_share, test_share)
         plan = plan.model_copy(update={"t_valid": t_valid, "t_test": t_test})
     if used == "column":
         plan = plan.model_copy(update={"valid_cut_from_train": _must_cut_valid(frame, valid_share)})
-    split = apply_split(frame, plan)
-    update = {"counts": count_parts(split), "notes": notes + _notes(frame, split, plan)}
-    return split, plan.model_copy(update=update)
+    split, plan = refined(in_parts(frame, plan), plan)
+    notes += _notes(frame, split, plan) + plan.refinements()
+    return split, plan.model_copy(update={"counts": count_parts(split), "notes": notes})
 
 
 def apply_split(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
@@ -144,11 +196,40 @@ def apply_split(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
         record: From `split_logs`.
 
     Returns:
-        The logs in the same order, with `split` never null.
+        The logs in the same order, with `split` never null: repeats resolved and train rows
+        outside of the core set apart, where the record says so.
 
     Raises:
         DataError: The logs do not hold what the recorded split needs.
     """
+    return refined(in_parts(frame, record), record)[0]
+
+
+def refined(split: pl.DataFrame, record: SplitRecord) -> tuple[pl.DataFrame, SplitRecord]:
+    """Resolve repeats within each part, then set train rows outside of the core apart.
+
+    Args:
+        split: Logs of all domains with their parts.
+        record: Says what is asked for.
+
+    Returns:
+        The rows that stay, and the record with what left.
+
+    Raises:
+        ContractError: Rows repeat a (user, item, domain) and are refused.
+        DataError: No train row is in the core.
+    """
+    if record.duplicates == "refuse":
+        check_repeats(split)
+    split, repeats = resolved(split, record.duplicates)
+    core = None
+    if record.has_core:
+        split, core = in_core(split, record.min_user_rows, record.min_item_rows)
+    return split, record.model_copy(update={"repeats": repeats, "core": core})
+
+
+def in_parts(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
+    """`apply_split`, every row kept in the part where it falls."""
     if record.used == "time":
         return timeline.by_time(frame, record.t_valid, record.t_test)
     if record.used == "leave-last-out":
@@ -289,6 +370,7 @@ def _column_notes(split: pl.DataFrame, record: SplitRecord) -> list[str]:
     if "test" not in present:
         notes.append("The column `split` has no `test`: nothing is held out for evaluation.")
     others = other_splits(split)
+    others.pop(OUTSIDE, None)
     if others:
         listed = ", ".join(f"{name} ({count:,} rows)" for name, count in list(others.items())[:5])
         notes.append(f"Kept out of training, to be evaluated by name: {listed}.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from lorarec.config import Settings
+from lorarec.data.small_domains import small_domains, too_small
 from lorarec.data.source import DataSource
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.domain import DomainData, domain_data, touched_counts
@@ -109,6 +110,9 @@ def train_adapter(
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
     warnings = oversized(config, chosen.base.model.dim, touched_counts(chosen.base, data))
+    least = settings.data.min_domain_rows
+    small = too_small(small_domains({domain: len(data.train)}, least), least, "train rows")
+    warnings += [small] if small is not None else []
     for warning in warnings:
         listen.say(f"Warning: {warning}")
     rank = recorded_rank(config)
@@ -134,6 +138,7 @@ def train_adapter(
             save_adapter(adapter, folder)
             stored = sum(file.stat().st_size for file in folder.iterdir())
         _record(run, trained, adapter, stored)
+        run.log_metrics({"train_rows": len(data.train)})
     return Adapted(
         adapter,
         run.uri,

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from lorarec.config import Settings
+from lorarec.data.core import OUTSIDE
 from lorarec.data.source import DataSource
 from lorarec.data.tables import write_parquet
 from lorarec.errors import ConfigError, NotFoundError
@@ -76,11 +77,11 @@ def evaluate(
         ConfigError: No arm is left without the adapter, or the part is train.
         AdapterMismatchError: The adapter is of another base.
     """
-    if part == "train":
+    if part in ("train", OUTSIDE):
         raise ConfigError(
-            "The part train cannot be evaluated: what a user had in train is taken out before the "
-            "ranking, so every number would be 0. Expected a part that was held out, such as "
-            "--on test or --on valid."
+            f"The part {part} cannot be evaluated: what a user had in {part} is taken out before "
+            f"the ranking, so every number would be 0. Expected a part that was held out, such as "
+            f"--on test or --on valid."
         )
     chosen = choose_base(store, base, listen)
     arms = list(settings.evaluate.arms)
@@ -146,10 +147,12 @@ def evaluate_arms(
 ) -> tuple[dict[str, ArmResult], pl.Series]:
     """Each arm's result on the held-out users of a part, and the users.
 
-    What a user had in train is never recommended; outside validation, nor what it had in valid.
+    What a user had in train is never recommended, whether it is in the core or not; outside
+    validation, nor what it had in valid.
     """
     users, held_out = arena.held_out(part)
-    seen = arena.seen(users, ("train",) if part == "valid" else ("train", "valid"))
+    had = ("train", OUTSIDE) if part == "valid" else ("train", OUTSIDE, "valid")
+    seen = arena.seen(users, had)
     cold = ~users.is_in(arena.members.implode()).to_numpy()
     cuts = settings.evaluate.k
     results = {}

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.config import Settings
+from lorarec.config.sections import Data
+from lorarec.data.small_domains import small_domains, too_small
 from lorarec.data.source import DataSource
-from lorarec.data.splits import SplitRecord, apply_split, split_logs
+from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.domain import train_and_valid
@@ -75,13 +77,18 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
-    frame, source = DataSource.of(paths, settings.data).read()
+    source = DataSource.of(paths, settings.data)
+    split_frame, split, source = source.read_split(settings.data, settings.train.seed)
     if source.dropped:
         listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
-    split_frame, split = _split(settings, frame, source)
     for note in split.notes:
         listen.say(note)
+    for note in unused_policies(source, split, settings.data):
+        listen.say(note)
     kept = without(split_frame, exclude)
+    small = small_domains(train_rows(kept), settings.data.min_domain_rows)
+    if (sentence := too_small(small, settings.data.min_domain_rows, "train rows")) is not None:
+        listen.say(f"Warning: {sentence}")
     tags = standard_tags(
         data_digest=source.digest, split=split.used, cutoff=split.t_test, device=device
     )
@@ -106,24 +113,46 @@ def pretrain(
         run.log_metrics({"train_seconds": history.seconds, "best_epoch": history.best_epoch})
         run.log_metrics(info.metrics, step=len(history.epochs))
         run.log_json("split.json", split.model_dump())
+        run.log_metrics(left_out(source, split, small))
         run.set_tags(standard_tags(base_digest=base.digest))
     return Pretrained(base, run.uri, history)
 
 
-def _split(
-    settings: Settings, frame: pl.DataFrame, source: DataSource
-) -> tuple[pl.DataFrame, SplitRecord]:
-    """The split that a prepared data set brings, or the one that the settings ask for."""
-    if source.split is not None:
-        return apply_split(frame, source.split), source.split
-    data = settings.data
-    return split_logs(
-        frame,
-        data.split,
-        valid_share=data.valid_share,
-        test_share=data.test_share,
-        seed=settings.train.seed,
-    )
+def left_out(source: DataSource, split: SplitRecord, small: dict[str, int]) -> dict[str, float]:
+    """What was left out of the logs and of train, and the domains too small to adapt, as numbers.
+
+    Which rows of which part is in `split.json`.
+    """
+    found = {
+        "rows_low_rating": source.dropped,
+        "rows_repeated": sum(split.repeats.values()),
+        "small_domains": len(small),
+    }
+    if split.core is not None:
+        found |= {
+            "core_users_out": split.core.users,
+            "core_items_out": split.core.items,
+            "core_rows_out": split.core.rows,
+        }
+    return {name: float(count) for name, count in found.items()}
+
+
+def train_rows(frame: pl.DataFrame) -> dict[str, int]:
+    """Train rows of each domain of split logs; a domain without one has 0."""
+    counts = frame.group_by("domain").agg((pl.col("split") == "train").sum())
+    return dict(counts.iter_rows())
+
+
+def unused_policies(source: DataSource, split: SplitRecord, data: Data) -> list[str]:
+    """Sentences on settings that a prepared data set does not follow: it brings its own."""
+    if source.split is None:
+        return []
+    return [
+        f"The data set was prepared with [data] {name} {getattr(split, name)}: {name} "
+        f"{getattr(data, name)} is not used. Prepare it again to change that."
+        for name in ("duplicates", "min_user_rows", "min_item_rows")
+        if getattr(split, name) != getattr(data, name) != Data.model_fields[name].default
+    ]
 
 
 def without(frame: pl.DataFrame, excluded: Sequence[str]) -> pl.DataFrame:

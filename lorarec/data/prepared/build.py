@@ -24,6 +24,7 @@ from lorarec.data.prepared.manifest import (
     with_digest,
     write_manifest,
 )
+from lorarec.data.prepared.refining import check_repeats
 from lorarec.data.prepared.writing import (
     Report,
     Written,
@@ -68,8 +69,11 @@ def prepare(
     with ThreadPoolExecutor(1, "lorarec-digest") as beside, atomic_dir(out) as folder:
         sources = beside.submit(source_files, files)
         written = write_generation(folder, 0, files, options, {}, report)
+        if options.duplicates == "refuse":
+            check_repeats(folder, written.files)
         split = first_split(folder, written, options)
-        split = counted(folder, written.shards, written.sizes, split)
+        split, core = counted(folder, 0, written.shards, written.sizes, split)
+        written.files += core
         generation = _generation(0, first_digest(options), sources.result(), written, split)
         manifest = Manifest(options=options, generations=[generation])
         write_manifest(folder, manifest)
@@ -114,9 +118,12 @@ def append(
             if new:
                 ids = dataset.vocabularies()
                 written = write_generation(folder, number, new, manifest.options, ids, report)
+            if new and manifest.options.duplicates == "refuse":
+                check_repeats(folder, [*manifest.all_files, *written.files])
             rows = [*manifest.files("rows"), *written.shards]
             split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
-            split = counted(folder, rows, written.sizes, split)
+            split, core = counted(folder, number, rows, written.sizes, split)
+            written.files += core
             generation = _generation(number, manifest.digest, sources, written, split)
             grown = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
             write_manifest(folder, grown)

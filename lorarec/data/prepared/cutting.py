@@ -12,6 +12,7 @@ from lorarec.data import timeline
 from lorarec.data.prepared.counting import count_shards
 from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
+from lorarec.data.prepared.refining import count_refined, write_fallen
 from lorarec.data.prepared.shards import scan_rows
 from lorarec.data.prepared.writing import Written
 from lorarec.data.splits import SplitRecord, check_parts
@@ -35,6 +36,9 @@ def first_split(folder: Path, written: Written, options: Options) -> SplitRecord
         seed=0,
         valid_share=options.valid_share,
         test_share=options.test_share,
+        duplicates=options.duplicates,
+        min_user_rows=options.min_user_rows,
+        min_item_rows=options.min_item_rows,
     )
     if options.split == "column":
         _check_column(folder, written.shards)
@@ -97,16 +101,31 @@ def moved_split(
 
 def counted(
     folder: Path,
+    number: int,
     rows: Sequence[FileRecord],
     sizes: dict[Table, int],
     split: SplitRecord | None,
-) -> SplitRecord | None:
-    """The split with the counts of its parts."""
+) -> tuple[SplitRecord | None, list[FileRecord]]:
+    """The split with the counts of its parts, and the file of what is outside of the core.
+
+    Args:
+        folder: Of the data set.
+        number: Of the generation that the counts are of.
+        rows: All shards up to it.
+        sizes: Ids of each vocabulary.
+        split: What is counted.
+
+    Raises:
+        DataError: No train row is in the core.
+    """
     if split is None:
-        return None
+        return None, []
+    if split.refines:
+        split, fallen = count_refined(folder, rows, sizes, split)
+        return split, [] if fallen is None else [write_fallen(folder, number, fallen)]
     shards = (scan_rows(folder, [record]).collect() for record in rows)
     counts = count_shards(shards, split, sizes["users"], sizes["items"])
-    return split.model_copy(update={"counts": counts})
+    return split.model_copy(update={"counts": counts}), []
 
 
 def _by_shares(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from lorarec.data.duplicates import NUMBERS, resolved
 from lorarec.data.prepared.manifest import (
     TABLES,
     VOCABULARIES,
@@ -18,9 +19,10 @@ from lorarec.data.prepared.manifest import (
     is_prepared,
     read_manifest,
 )
+from lorarec.data.prepared.refining import Fallen, find_core, in_parts, read_fallen
 from lorarec.data.prepared.shards import check_files, scan_rows
 from lorarec.data.schema import SCHEMA
-from lorarec.data.splits import SplitRecord, in_order
+from lorarec.data.splits import SplitRecord, apply_split, in_order
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, did_you_mean
 
@@ -53,6 +55,14 @@ class PreparedDataset:
         split = self.last.split
         # JSON is written with sorted keys: train, valid and test come first again.
         return split and split.model_copy(update={"counts": in_order(split.counts)})
+
+    def domain_rows(self) -> dict[str, int]:
+        """Rows of each domain, repeats included, from the manifest alone."""
+        rows: dict[str, int] = {}
+        for generation in self.manifest.generations:
+            for name, counts in generation.domains.items():
+                rows[name] = rows.get(name, 0) + counts.rows
+        return rows
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -103,7 +113,34 @@ class PreparedDataset:
         Args:
             domain: One of them alone; None takes all.
         """
-        rows = self.scan(domain).collect()
+        return self._canonical(self.scan(domain).collect())
+
+    def split_frame(self, split: SplitRecord, domain: str | None = None) -> pl.DataFrame:
+        """Canonical logs, split: repeats resolved, and rows off the core in a part of their own.
+
+        Args:
+            split: The data set's own, or another.
+            domain: One of them alone; None takes all. A split that follows the rows needs all.
+
+        Raises:
+            DataError: The rows do not hold what the split needs.
+        """
+        if split.follows_the_rows or not split.refines:
+            return apply_split(self.frame(domain), split)
+        rows = in_parts(self.scan(domain).collect(), split)
+        rows, _ = resolved(rows, split.duplicates, NUMBERS)
+        if split.has_core:
+            rows, _ = self._fallen(split).mark(rows)
+        return self._canonical(rows)
+
+    def _fallen(self, split: SplitRecord) -> Fallen:
+        """What is outside of the core of all rows: kept of the own split, else found anew."""
+        if self.split == split:
+            (record,) = (f for f in self.last.files if f.table == "core")
+            return read_fallen(self.folder, record, self.sizes())
+        return find_core(self.folder, self._files("rows"), self.sizes(), split)
+
+    def _canonical(self, rows: pl.DataFrame) -> pl.DataFrame:
         ids = {
             column: vocabulary.series.gather(rows[own]).alias(column)
             for column, own, vocabulary in (

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from lorarec.data.duplicates import Duplicates
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import ArtifactError
 from lorarec.record import FORMAT, Record, load_record, save_record
@@ -21,9 +22,9 @@ from lorarec.storage import sha256_bytes
 NAME = "manifest.json"
 Kind = Literal["lorarec prepared data set"]
 KIND: Kind = "lorarec prepared data set"
-Table = Literal["rows", "users", "items", "domains"]
+Table = Literal["rows", "users", "items", "domains", "core"]
 VOCABULARIES: tuple[Table, ...] = ("users", "items", "domains")
-TABLES: tuple[Table, ...] = (*VOCABULARIES, "rows")
+TABLES: tuple[Table, ...] = (*VOCABULARIES, "rows", "core")
 
 
 class FileRecord(Record):
@@ -53,6 +54,8 @@ class SourceFile(Record):
 class Options(Record):
     """How logs become rows; fixed by `prepare`, and the same for every `append`."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"duplicates", "min_user_rows", "min_item_rows"})
+
     columns: dict[str, str] = Field(default_factory=dict)
     """Contract name → the files' name."""
     events: dict[str, float] = Field(default_factory=dict)
@@ -63,8 +66,15 @@ class Options(Record):
     """Whether a rating weighs a row without a weight."""
     on_bad_rows: Literal["error", "quarantine", "drop"] = "error"
     """What rows that break the contract do."""
+    duplicates: Duplicates = "keep"
+    """What rows that repeat a (user, item, domain) do, once they are split; `refuse` at once."""
+    min_user_rows: int = 0
+    """Train rows that a user of the core has; 0 or 1 takes none out."""
+    min_item_rows: int = 0
+    """Train rows that an item of the core has; 0 or 1 takes none out."""
     split: Literal["time", "column", "none"] = "time"
-    """How the rows are split; `none` leaves it to whoever trains on them."""
+    """How the rows are split; `none` leaves it to whoever trains on them, and with it the core and
+    repeats that are not refused."""
     valid_share: float = 0.1
     """Of the rows, for a split by time."""
     test_share: float = 0.1
@@ -130,7 +140,12 @@ class Manifest(Record):
 
     def files(self, table: Table) -> list[FileRecord]:
         """Files of one table, oldest first."""
-        return [f for g in self.generations for f in g.files if f.table == table]
+        return [f for f in self.all_files if f.table == table]
+
+    @property
+    def all_files(self) -> list[FileRecord]:
+        """Files of every table, oldest first."""
+        return [f for g in self.generations for f in g.files]
 
     @property
     def rows(self) -> int:
