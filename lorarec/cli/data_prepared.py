@@ -26,7 +26,7 @@ _logs = click.argument(
 @_logs
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--split", type=click.Choice(["time", "column", "none"]),
+    "--split", type=click.Choice(["time", "column", "random", "leave-last-out", "none"]),
     help="How train, valid and test are cut; none leaves it to pretrain.  [default: time]",
 )  # fmt: skip
 @click.option(
@@ -115,6 +115,7 @@ def _options(settings: Settings, split: str | None) -> Options:
         split="time" if split is None else split,  # type: ignore[arg-type]
         valid_share=data.valid_share,
         test_share=data.test_share,
+        seed=settings.train.seed,
     )
 
 
@@ -167,6 +168,8 @@ def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json
         f"Digest {dataset.digest[:12]}."
     )
     if split is not None:
+        for note in split.notes:
+            say(note)
         print_table(
             ("part", "rows", "users", "items", "cold users", "cold items", "first", "last"),
             [

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lorarec.config.sections import Data
 from lorarec.data.logs import logs_digest, read_logs
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
-from lorarec.data.prepared.manifest import is_prepared
+from lorarec.data.prepared.manifest import is_prepared, read_manifest
 from lorarec.data.splits import SplitRecord, apply_split
 from lorarec.errors import DataError
 
@@ -108,16 +108,25 @@ class DataSource(BaseModel):
                 be split otherwise than those that the base was trained on.
         """
         asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
-        # A split drawn over all rows needs all of them, to fall as it fell.
-        domain = None if split.follows_the_rows else domain
         frame, source = asked.read(domain, as_of=None if instead else self.digest)
         if source.digest != self.digest:
-            leaks = learns and split.follows_the_rows
+            leaks = learns and split.follows_the_rows and not asked._goes_on(self.digest, split)
             if not instead:
                 raise DataError(self._changed(source, leaks))
             if leaks:
                 raise DataError(self._leaking(source, split))
         return apply_split(frame, split), source
+
+    def _goes_on(self, digest: str, split: SplitRecord) -> bool:
+        """Whether this is a data set that had the digest once, and leaves its drawn rows alone.
+
+        What was appended lies behind the rows of then, so all of those keep their number and each
+        user its first pair.
+        """
+        folder = self._prepared()
+        if folder is None or split.used != "random":
+            return False
+        return read_manifest(folder).upto(digest) is not None
 
     def _prepared(self) -> Path | None:
         """The folder of a prepared data set, where this is one.

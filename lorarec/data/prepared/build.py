@@ -67,7 +67,7 @@ def prepare(
     with atomic_dir(out) as folder:
         written = write_generation(folder, 0, files, options, {}, report)
         split = first_split(folder, written, options)
-        split = counted(folder, written.shards, written.sizes, split)
+        split = counted(folder, written.files, written.sizes, split)
         generation = _generation(0, first_digest(options), source_files(files), written, split)
         manifest = Manifest(options=options, generations=[generation])
         write_manifest(folder, manifest)
@@ -114,7 +114,7 @@ def append(
                 written = write_generation(folder, number, new, manifest.options, ids, report)
             rows = [*manifest.files("rows"), *written.shards]
             split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
-            split = counted(folder, rows, written.sizes, split)
+            split = counted(folder, [*manifest.every_file(), *written.files], written.sizes, split)
             generation = _generation(number, manifest.digest, sources, written, split)
             grown = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
             write_manifest(folder, grown)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +11,10 @@ from lorarec.data import timeline
 from lorarec.data.prepared.counting import count_shards
 from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
+from lorarec.data.prepared.pieces import Assigned, cuts_of
 from lorarec.data.prepared.shards import scan_rows
 from lorarec.data.prepared.writing import Written
-from lorarec.data.splits import SplitRecord, check_parts
+from lorarec.data.splits import LEAK, TIMELESS, SplitRecord, check_parts, drawn
 from lorarec.errors import DataError
 
 Cutoffs = tuple[int, int]
@@ -32,14 +32,37 @@ def first_split(folder: Path, written: Written, options: Options) -> SplitRecord
     plan = SplitRecord(
         how=options.split,
         used=options.split,
-        seed=0,
+        seed=options.seed,
         valid_share=options.valid_share,
         test_share=options.test_share,
     )
-    if options.split == "column":
-        _check_column(folder, written.shards)
-        return plan
-    return _by_shares(folder, written.shards, written.moments, plan)
+    return planned(folder, written.files, plan, written.moments)
+
+
+def planned(
+    folder: Path, files: Sequence[FileRecord], plan: SplitRecord, moments: Moments | None = None
+) -> SplitRecord:
+    """A split with its cuts, as `splits.split_logs` finds them on the same logs in memory.
+
+    Args:
+        folder: Of the data set.
+        files: Its files.
+        plan: How it is to be split.
+        moments: When its rows happened, where that is known already.
+
+    Raises:
+        DataError: A part would be empty, or rows lack a timestamp or a split.
+    """
+    rows = [record for record in files if record.table == "rows"]
+    if plan.used == "time":
+        moments = moments or _moments(folder, rows)
+        return _by_shares(folder, rows, moments, plan)
+    if plan.used == "random":
+        cuts = cuts_of(folder, files, [plan.valid_share, plan.test_share], plan.seed)
+        return plan.model_copy(update=drawn(cuts))
+    if plan.used == "column":
+        _check_column(folder, rows)
+    return plan
 
 
 def moved_split(
@@ -75,38 +98,54 @@ def moved_split(
             f"move. Expected a data set prepared with --split time."
         )
     if cutoffs is None:
-        moments = Moments()
-        for record in rows:
-            moments.add(scan_rows(folder, [record]).select("timestamp").collect()["timestamp"])
-        return _by_shares(folder, rows, moments, split)
-    t_valid, t_test = cutoffs
+        return _by_shares(folder, rows, _moments(folder, rows), split)
     first, last = (
         scan_rows(folder, rows)
         .select(pl.min("timestamp"), pl.max("timestamp").alias("last"))
         .collect()
         .row(0)
     )
-    if not first < t_valid < t_test <= last:
-        raise DataError(
-            f"The cut-offs {_shown(t_valid)} and {_shown(t_test)} leave a part empty: the rows are "
-            f"from {_shown(first)} to {_shown(last)}. Expected validation to begin after the "
-            f"first row, and the test after it and not after the last row."
-        )
+    timeline.check_cutoffs(first, last, cutoffs)
+    t_valid, t_test = cutoffs
     return split.model_copy(update={"t_valid": t_valid, "t_test": t_test})
 
 
 def counted(
     folder: Path,
-    rows: Sequence[FileRecord],
+    files: Sequence[FileRecord],
     sizes: dict[Table, int],
     split: SplitRecord | None,
 ) -> SplitRecord | None:
-    """The split with the counts of its parts."""
+    """The split with the counts of its parts, and with what they have to tell.
+
+    Raises:
+        DataError: Leave-last-out leaves nothing out.
+    """
     if split is None:
         return None
-    shards = (scan_rows(folder, [record]).collect() for record in rows)
-    counts = count_shards(shards, split, sizes["users"], sizes["items"])
-    return split.model_copy(update={"counts": counts})
+    given = split
+    rows = [record for record in files if record.table == "rows"]
+    if split.used in ("random", "leave-last-out"):
+        shards: Iterable[pl.DataFrame] = Assigned(folder, files, split)
+        given = split.model_copy(update={"used": "column"})  # it stands in the pieces now
+    else:
+        shards = (scan_rows(folder, [record]).collect() for record in rows)
+    counts = count_shards(shards, given, sizes["users"], sizes["items"])
+    notes = []
+    if split.used == "leave-last-out":
+        timeline.check_held_out(counts["test"].rows if "test" in counts else 0)
+        notes.append(LEAK)
+        times = scan_rows(folder, rows).select(pl.col("timestamp").null_count())
+        if times.collect().item():
+            notes.append(TIMELESS)
+    return split.model_copy(update={"counts": counts, "notes": notes})
+
+
+def _moments(folder: Path, rows: Sequence[FileRecord]) -> Moments:
+    moments = Moments()
+    for record in rows:
+        moments.add(scan_rows(folder, [record]).select("timestamp").collect()["timestamp"])
+    return moments
 
 
 def _by_shares(
@@ -126,7 +165,3 @@ def _check_column(folder: Path, rows: Sequence[FileRecord]) -> None:
     split = scan_rows(folder, rows).select("split")
     counts = split.group_by("split").agg(rows=pl.len()).collect()
     check_parts(dict(counts.iter_rows()))
-
-
-def _shown(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S}"

@@ -63,12 +63,14 @@ class Options(Record):
     """Whether a rating weighs a row without a weight."""
     on_bad_rows: Literal["error", "quarantine", "drop"] = "error"
     """What rows that break the contract do."""
-    split: Literal["time", "column", "none"] = "time"
+    split: Literal["time", "column", "random", "leave-last-out", "none"] = "time"
     """How the rows are split; `none` leaves it to whoever trains on them."""
     valid_share: float = 0.1
-    """Of the rows, for a split by time."""
+    """Of the rows, for a split by time; of the pairs, for a random one."""
     test_share: float = 0.1
-    """Of the rows, for a split by time."""
+    """Of the rows or pairs, as `valid_share`."""
+    seed: int = 0
+    """Of a random split."""
 
 
 class DomainCounts(Record):
@@ -130,7 +132,11 @@ class Manifest(Record):
 
     def files(self, table: Table) -> list[FileRecord]:
         """Files of one table, oldest first."""
-        return [f for g in self.generations for f in g.files if f.table == table]
+        return [file for file in self.every_file() if file.table == table]
+
+    def every_file(self) -> list[FileRecord]:
+        """Files of all tables, oldest first."""
+        return [file for generation in self.generations for file in generation.files]
 
     @property
     def rows(self) -> int:
