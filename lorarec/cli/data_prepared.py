@@ -120,22 +120,17 @@ def _options(settings: Settings, split: str | None) -> Options:
 
 
 def _cutoffs(text: str) -> tuple[int, int]:
+    from lorarec.config.moments import second_of
+
     parts = [part.strip() for part in text.split(",")]
     try:
-        valid, test = (_second(part) for part in parts)
+        valid, test = (second_of(part) for part in parts)
     except ValueError as error:
         raise ConfigError(
             f"--cutoff {text!r} cannot be read ({error}). Expected two moments, of validation and "
             f"of test, such as --cutoff 2026-11-01,2026-11-15"
         ) from error
     return valid, test
-
-
-def _second(text: str) -> int:
-    if text.isdigit():
-        return int(text)
-    moment = datetime.fromisoformat(text)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _report(dataset: PreparedDataset, rows: int, known: tuple[str, ...], as_json: bool) -> None:

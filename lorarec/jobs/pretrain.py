@@ -113,16 +113,17 @@ def pretrain(
 def _split(
     settings: Settings, frame: pl.DataFrame, source: DataSource
 ) -> tuple[pl.DataFrame, SplitRecord]:
-    """The split that a prepared data set brings, or the one that the settings ask for."""
-    if source.split is not None:
-        return apply_split(frame, source.split), source.split
+    """By the cut-offs of the settings; else as a prepared data set brings it; else as they ask."""
     data = settings.data
+    if source.split is not None and data.cutoffs is None:
+        return apply_split(frame, source.split), source.split
     return split_logs(
         frame,
         data.split,
         valid_share=data.valid_share,
         test_share=data.test_share,
         seed=settings.train.seed,
+        cutoffs=data.cutoffs,
     )
 
 
