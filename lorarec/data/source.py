@@ -117,6 +117,16 @@ class DataSource(BaseModel):
                 raise DataError(self._leaking(source, split))
         return apply_split(frame, split), source
 
+    def dataset(self) -> PreparedDataset | None:
+        """The prepared data set as it is now, where this is one.
+
+        Raises:
+            DataError: It is one of several paths.
+            ArtifactError: A file of it is missing, truncated or edited.
+        """
+        folder = self._prepared()
+        return None if folder is None else open_dataset(folder)
+
     def _goes_on(self, digest: str, split: SplitRecord) -> bool:
         """Whether this is a data set that had the digest once, and leaves its drawn rows alone.
 

@@ -86,6 +86,11 @@ class SplitRecord(BaseModel):
         """The seconds of a split by time that there are, ascending."""
         return [t for t in (self.t_valid, self.t_test, self.t_end) if t is not None]
 
+    def cut_at(self, seconds: Sequence[int]) -> SplitRecord:
+        """A split by time at given cut-offs: of valid, of test, and maybe after the test."""
+        cuts = dict(zip(("t_valid", "t_test", "t_end"), seconds, strict=False))
+        return self.model_copy(update=cuts | {"valid_share": 0.0, "test_share": 0.0})
+
     @property
     def follows_the_rows(self) -> bool:
         """Whether a row's part depends on which other rows there are.
@@ -146,7 +151,7 @@ def split_logs(
         how=how, used=used, seed=seed, valid_share=valid_share, test_share=test_share
     )
     if used == "time":
-        plan = plan.model_copy(update=_seconds(frame, plan, cutoffs))
+        plan = _cut(frame, plan, cutoffs)
     if used == "random":
         cuts = draw_cuts(frame, [valid_share, test_share], seed)
         plan = plan.model_copy(update=drawn(cuts))
@@ -162,19 +167,16 @@ def split_logs(
     return split, plan.model_copy(update=found)
 
 
-def _seconds(
-    frame: pl.DataFrame, plan: SplitRecord, cutoffs: Sequence[int] | None
-) -> dict[str, float | None]:
-    """The cut-offs of a split by time: as told, or by the shares."""
+def _cut(frame: pl.DataFrame, plan: SplitRecord, cutoffs: Sequence[int] | None) -> SplitRecord:
+    """A split by time with its cut-offs: as told, or by the shares."""
     times = frame["timestamp"]
     if cutoffs is None:
         t_valid, t_test = timeline.boundaries(times, plan.valid_share, plan.test_share)
-        return {"t_valid": t_valid, "t_test": t_test}
+        return plan.model_copy(update={"t_valid": t_valid, "t_test": t_test})
     timeline.check_complete(times.null_count(), frame.height)
     first, last = frame.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).row(0)
     timeline.check_cutoffs(first, last, cutoffs)
-    names = ("t_valid", "t_test", "t_end")
-    return dict(zip(names, cutoffs, strict=False)) | {"valid_share": 0.0, "test_share": 0.0}
+    return plan.cut_at(cutoffs)
 
 
 def drawn(cuts: Sequence[int] | None) -> dict[str, int]:
