@@ -209,3 +209,29 @@ def test_any_text_is_a_setting_or_a_config_error(key: str, value: str) -> None:
     except ConfigError:
         return
     assert found.with_options({}) == found
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2026-11-01,2026-11-08", "1793491200, 1794096000", "2026-11-01T00:00:00Z,1794096000"],
+)
+def test_cut_offs_are_read_as_dates_or_seconds(written: str) -> None:
+    found = load_settings(overrides=[f"data.cutoffs={written}"], environ={}).data.cutoffs
+    assert found == (1793491200, 1794096000)
+
+
+def test_cut_offs_in_a_file_may_be_dates(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[data]\ncutoffs = [2026-11-01, 2026-11-08, 1794096001]\n")
+    assert load_settings(file, environ={}).data.cutoffs == (1793491200, 1794096000, 1794096001)
+
+
+@pytest.mark.parametrize("written", ["5", "8,5", "5,5", "soon,later", "1,2,3,4"])
+def test_cut_offs_that_are_none_are_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.cutoffs.*2026-11-01,2026-11-08,2026-11-15"):
+        load_settings(overrides=[f"data.cutoffs={written}"], environ={})
+
+
+def test_cut_offs_go_with_time_alone() -> None:
+    with pytest.raises(ConfigError, match='split = "time" with cutoffs'):
+        load_settings(overrides=["data.cutoffs=5,8", "data.split=random"], environ={})

@@ -10,6 +10,7 @@ import click
 
 from lorarec.cli.data_prepared import append, prepare
 from lorarec.cli.data_public import get, import_
+from lorarec.cli.data_split import split_
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.errors import ConfigError, DataError
 
@@ -35,7 +36,7 @@ def data() -> None:
     """
 
 
-for command in (prepare, append, get, import_):
+for command in (prepare, append, split_, get, import_):
     data.add_command(command)
 
 

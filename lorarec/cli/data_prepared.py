@@ -26,7 +26,7 @@ _logs = click.argument(
 @_logs
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--split", type=click.Choice(["time", "column", "none"]),
+    "--split", type=click.Choice(["time", "column", "random", "leave-last-out", "none"]),
     help="How train, valid and test are cut; none leaves it to pretrain.  [default: time]",
 )  # fmt: skip
 @click.option(
@@ -149,26 +149,22 @@ def _options(settings: Settings, split: str | None) -> Options:
         split="time" if split is None else split,  # type: ignore[arg-type]
         valid_share=data.valid_share,
         test_share=data.test_share,
+        seed=settings.train.seed,
     )
 
 
 def _cutoffs(text: str) -> tuple[int, int]:
+    from lorarec.config.moments import second_of
+
     parts = [part.strip() for part in text.split(",")]
     try:
-        valid, test = (_second(part) for part in parts)
+        valid, test = (second_of(part) for part in parts)
     except ValueError as error:
         raise ConfigError(
             f"--cutoff {text!r} cannot be read ({error}). Expected two moments, of validation and "
             f"of test, such as --cutoff 2026-11-01,2026-11-15"
         ) from error
     return valid, test
-
-
-def _second(text: str) -> int:
-    if text.isdigit():
-        return int(text)
-    moment = datetime.fromisoformat(text)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _report(
@@ -207,6 +203,8 @@ def _report(
         f"Digest {dataset.digest[:12]}."
     )
     if split is not None:
+        for note in split.notes:
+            say(note)
         print_table(
             ("part", "rows", "users", "items", "cold users", "cold items", "first", "last"),
             [

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from lorarec.config.moments import second_of
 from lorarec.errors import did_you_mean
 
 COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "split", "event")
@@ -36,6 +37,24 @@ def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
     if not value:
         raise ValueError("at least one value")
     return value
+
+
+def _moments(value: Any) -> Any:
+    """Cut-offs as seconds, rising: two of them, or three."""
+    listed = _listed(value)
+    if not isinstance(listed, list | tuple):
+        return listed
+    try:
+        seconds = tuple(second_of(moment) for moment in listed)
+    except (TypeError, ValueError):
+        seconds = ()
+    rising = list(seconds) == sorted(set(seconds))
+    if len(seconds) not in (2, 3) or not rising:
+        raise ValueError(
+            "the first moment of validation, that of test and, where the test ends before the logs "
+            "do, that after it, such as 2026-11-01,2026-11-08,2026-11-15"
+        )
+    return seconds
 
 
 def _element(text: str) -> Any:
@@ -102,6 +121,10 @@ class Data(Section):
     test_share: Share = 0.1
     """Share of the rows kept for the test, between 0 and 1."""
 
+    cutoffs: Annotated[tuple[int, ...] | None, BeforeValidator(_moments)] = None
+    """Where a split by time is cut, in place of the shares: the first moments of validation and of
+    test, and the one after the test where it ends before the logs do. Dates or seconds, UTC."""
+
     @field_validator("columns")
     @classmethod
     def _contract_names(cls, value: dict[str, str]) -> dict[str, str]:
@@ -122,6 +145,12 @@ class Data(Section):
                 f"valid_share + test_share below 1, so that rows are left to train on; "
                 f"they add up to {self.valid_share + self.test_share:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cutoffs_are_of_time(self) -> Self:
+        if self.cutoffs is not None and self.split != "time":
+            raise ValueError(f'split = "time" with cutoffs; it is {self.split!r}')
         return self
 
 

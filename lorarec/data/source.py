@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lorarec.config.sections import Data
 from lorarec.data.logs import logs_digest, read_logs
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
-from lorarec.data.prepared.manifest import is_prepared
+from lorarec.data.prepared.manifest import is_prepared, read_manifest
 from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.errors import DataError
 
@@ -70,7 +70,8 @@ class DataSource(BaseModel):
         return logs.frame(domain) if isinstance(logs, PreparedDataset) else logs, source
 
     def read_split(self, data: Data, seed: int) -> tuple[pl.DataFrame, SplitRecord, DataSource]:
-        """The logs as they are now, split: as a prepared data set is, or as the settings ask.
+        """The logs as they are now, split: by the cut-offs of the settings where there are some,
+        else as a prepared data set is, else as the settings ask.
 
         Args:
             data: The section `[data]`.
@@ -83,7 +84,7 @@ class DataSource(BaseModel):
             DataError: The logs cannot be read, or not be split this way.
         """
         logs, source = self._opened()
-        if source.split is not None:
+        if source.split is not None and data.cutoffs is None:
             return _split(logs, source.split), source.split, source
         frame, record = split_logs(
             logs.frame() if isinstance(logs, PreparedDataset) else logs,
@@ -94,6 +95,7 @@ class DataSource(BaseModel):
             duplicates=data.duplicates,
             min_user_rows=data.min_user_rows,
             min_item_rows=data.min_item_rows,
+            cutoffs=data.cutoffs,
         )
         return frame, record, source
 
@@ -144,16 +146,35 @@ class DataSource(BaseModel):
                 be split otherwise than those that the base was trained on.
         """
         asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
-        # A split drawn over all rows needs all of them, to fall as it fell.
-        domain = None if split.follows_the_rows else domain
         logs, source = asked._opened(as_of=None if instead else self.digest)
         if source.digest != self.digest:
-            leaks = learns and split.follows_the_rows
+            leaks = learns and split.follows_the_rows and not asked._goes_on(self.digest, split)
             if not instead:
                 raise DataError(self._changed(source, leaks))
             if leaks:
                 raise DataError(self._leaking(source, split))
         return _split(logs, split, domain), source
+
+    def dataset(self) -> PreparedDataset | None:
+        """The prepared data set as it is now, where this is one.
+
+        Raises:
+            DataError: It is one of several paths.
+            ArtifactError: A file of it is missing, truncated or edited.
+        """
+        folder = self._prepared()
+        return None if folder is None else open_dataset(folder)
+
+    def _goes_on(self, digest: str, split: SplitRecord) -> bool:
+        """Whether this is a data set that had the digest once, and leaves its drawn rows alone.
+
+        What was appended lies behind the rows of then, so all of those keep their number and each
+        user its first pair.
+        """
+        folder = self._prepared()
+        if folder is None or split.used != "random":
+            return False
+        return read_manifest(folder).upto(digest) is not None
 
     def _prepared(self) -> Path | None:
         """The folder of a prepared data set, where this is one.

@@ -6,7 +6,7 @@ share one cut-off: split first, exclude a domain afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lorarec.data import timeline
 from lorarec.data.contract import other_splits
 from lorarec.data.core import OUTSIDE, Core, in_core
-from lorarec.data.draw import can_draw, draw_parts
+from lorarec.data.draw import can_draw, draw_cuts, draw_parts
 from lorarec.data.duplicates import Duplicates, check_repeats, resolved
 from lorarec.data.duplicates import sentence as repeats_sentence
 from lorarec.errors import DataError, did_you_mean
@@ -24,6 +24,11 @@ from lorarec.record import Record
 
 How = Literal["column", "time", "leave-last-out", "random"]
 PARTS = ("train", "valid", "test")
+LEAK = (
+    "leave-last-out leaks across users: what others did after a held-out row is in train. "
+    "Use it for published protocols; --split time is the honest default."
+)
+TIMELESS = "Rows without a timestamp count as older than any, in row order."
 
 
 class PartCounts(BaseModel):
@@ -61,13 +66,20 @@ class SplitRecord(Record):
     seed: int
     """Seed of every draw."""
     valid_share: float = Field(ge=0, lt=1)
-    """Share of rows asked for as validation."""
+    """Share of rows asked for as validation; 0 where the cut-offs were given."""
     test_share: float = Field(ge=0, lt=1)
     """Share of rows asked for as test."""
     t_valid: int | None = None
-    """First second of validation: train < t_valid <= valid < t_test <= test."""
+    """First second of validation: train < t_valid <= valid < t_test <= test < t_end."""
     t_test: int | None = None
     """First second of test."""
+    t_end: int | None = None
+    """First second after the test of a back-test's fold; its rows and later ones are outside the
+    fold, in the part `later`. None where the test goes on to the end of the logs."""
+    cut_valid: int | None = None
+    """First number of validation, where pairs are drawn (`lorarec.data.draw`)."""
+    cut_test: int | None = None
+    """First number of test."""
     valid_cut_from_train: bool = False
     """The column had no `valid`, so a seeded share of train rows became it."""
     duplicates: Duplicates = "keep"
@@ -86,12 +98,22 @@ class SplitRecord(Record):
     """Sentences for the screen."""
 
     @property
+    def cutoffs(self) -> list[int]:
+        """The seconds of a split by time that there are, ascending."""
+        return [t for t in (self.t_valid, self.t_test, self.t_end) if t is not None]
+
+    def cut_at(self, seconds: Sequence[int]) -> SplitRecord:
+        """A split by time at given cut-offs: of valid, of test, and maybe after the test."""
+        cuts = dict(zip(("t_valid", "t_test", "t_end"), seconds, strict=False))
+        return self.model_copy(update=cuts | {"valid_share": 0.0, "test_share": 0.0})
+
+    @property
     def follows_the_rows(self) -> bool:
         """Whether a row's part depends on which other rows there are.
 
-        Then the record fits the logs it was made for and no others: a draw over other rows falls
-        otherwise, and a user's last row is another once rows are added or taken away. A split by
-        recorded seconds, or by a column as it stands, tells each row by itself.
+        Then the record fits the logs it was made for and no others: a user's last row is another
+        once rows are added or taken away, and so is the first pair, which a draw leaves in train.
+        A split by recorded seconds, or by a column as it stands, tells each row by itself.
         """
         return self.used in ("random", "leave-last-out") or self.valid_cut_from_train
 
@@ -125,6 +147,7 @@ def split_logs(
     duplicates: Duplicates = "keep",
     min_user_rows: int = 0,
     min_item_rows: int = 0,
+    cutoffs: Sequence[int] | None = None,
 ) -> tuple[pl.DataFrame, SplitRecord]:
     """Put every row of the logs in a part.
 
@@ -134,15 +157,18 @@ def split_logs(
             one side; without any timestamp it becomes `random`, and a note says so.
             `leave-last-out` takes a user's last row in a domain for test and the one before for
             validation. `column` keeps the column `split`. `random` draws distinct (user, item,
-            domain) so that no pair lies in two parts, and leaves every user a train row.
+            domain) so that no pair lies in two parts, and leaves every user a train row in each
+            domain: that of the first pair there.
         valid_share: Share of rows for validation; of train rows, when `column` has no `valid`.
         test_share: Share of rows for test.
-        seed: Of every draw. A draw depends on the rows and not on their order.
+        seed: Of every draw.
         duplicates: What rows that repeat a (user, item, domain) do: `keep`; `last` and `sum`
             resolve them within each part, after the cut-offs were found on all rows; `refuse`.
         min_user_rows: Train rows that a user must have to be trained on, in all domains together;
             0 and 1 ask for nothing. Repeats are resolved first.
         min_item_rows: The same for an item; both hold for what remains (k-core).
+        cutoffs: First seconds of validation and of test, and the first one after the test where it
+            ends before the logs do: a split by time as it is told, without shares.
 
     Returns:
         The logs in the same order with `split` never null, and the record of the split. Train rows
@@ -177,22 +203,57 @@ def split_logs(
         min_item_rows=min_item_rows,
     )
     if used == "time":
-        t_valid, t_test = timeline.boundaries(frame["timestamp"], valid_share, test_share)
-        plan = plan.model_copy(update={"t_valid": t_valid, "t_test": t_test})
-    if used == "column":
-        plan = plan.model_copy(update={"valid_cut_from_train": _must_cut_valid(frame, valid_share)})
+        plan = _cut(frame, plan, cutoffs)
+    if used == "random":
+        cuts = draw_cuts(frame, [valid_share, test_share], seed)
+        plan = plan.model_copy(update=drawn(cuts))
+    if used == "column" and _must_cut_valid(frame, valid_share):
+        train = frame.filter(pl.col("split") == "train")
+        cuts = draw_cuts(train, [valid_share], seed)
+        update = {"valid_cut_from_train": True, "cut_valid": cuts and cuts[0]}
+        plan = plan.model_copy(update=update)
     split, plan = refined(in_parts(frame, plan), plan)
+    if used == "leave-last-out":
+        timeline.check_held_out(int((split["split"] == "test").sum()))
     notes += _notes(frame, split, plan) + plan.refinements()
     return split, plan.model_copy(update={"counts": count_parts(split), "notes": notes})
+
+
+def _cut(frame: pl.DataFrame, plan: SplitRecord, cutoffs: Sequence[int] | None) -> SplitRecord:
+    """A split by time with its cut-offs: as told, or by the shares."""
+    times = frame["timestamp"]
+    if cutoffs is None:
+        t_valid, t_test = timeline.boundaries(times, plan.valid_share, plan.test_share)
+        return plan.model_copy(update={"t_valid": t_valid, "t_test": t_test})
+    timeline.check_complete(times.null_count(), frame.height)
+    first, last = frame.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).row(0)
+    timeline.check_cutoffs(first, last, cutoffs)
+    return plan.cut_at(cutoffs)
+
+
+def drawn(cuts: Sequence[int] | None) -> dict[str, int]:
+    """The numbers at which a random split is cut, as fields of its record.
+
+    Raises:
+        DataError: A part would be empty.
+    """
+    if cuts is None:
+        raise DataError(
+            "The logs are too small for a random split: too few users have two or more different "
+            "items in a domain, so valid or test would be empty. Expected more interactions; or "
+            "give a column `split` and use --split column."
+        )
+    return {"cut_valid": cuts[0], "cut_test": cuts[1]}
 
 
 def apply_split(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
     """Split logs as recorded: on the same logs, exactly the same parts.
 
-    A time split uses the recorded seconds, so it also fits rows that came later.
+    A time split uses the recorded seconds, so it also fits rows that came later. The rows of one
+    domain alone get the parts that they have among all.
 
     Args:
-        frame: Canonical logs, as they were before the split.
+        frame: Canonical logs, as they were before the split, or those of some domains.
         record: From `split_logs`.
 
     Returns:
@@ -231,11 +292,12 @@ def refined(split: pl.DataFrame, record: SplitRecord) -> tuple[pl.DataFrame, Spl
 def in_parts(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
     """`apply_split`, every row kept in the part where it falls."""
     if record.used == "time":
-        return timeline.by_time(frame, record.t_valid, record.t_test)
+        return timeline.by_time(frame, record.t_valid, record.t_test, record.t_end)
     if record.used == "leave-last-out":
         return timeline.leave_last_out(frame)
     if record.used == "random":
-        return _random(frame, record)
+        parts = draw_parts(frame, draw_line(record), record.seed)
+        return frame.with_columns(split=pl.Series(PARTS, dtype=pl.String).gather(pl.Series(parts)))
     _check_column(frame)
     return _cut_valid(frame, record) if record.valid_cut_from_train else frame
 
@@ -316,26 +378,28 @@ def _must_cut_valid(frame: pl.DataFrame, valid_share: float) -> bool:
     return can_draw(frame.filter(pl.col("split") == "train"))
 
 
+def draw_line(record: SplitRecord) -> list[int]:
+    """Where the line of drawn numbers is cut.
+
+    Raises:
+        DataError: The record is of a time when draws depended on all rows together.
+    """
+    cuts = [record.cut_valid, *([] if record.used == "column" else [record.cut_test])]
+    found = [cut for cut in cuts if cut is not None]
+    if len(found) < len(cuts):
+        raise DataError(
+            "The recorded split was drawn by an earlier lorarec, whose draw is no more. Expected "
+            "the numbers at which it is cut; pretrain again."
+        )
+    return found
+
+
 def _cut_valid(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
     train = frame["split"] == "train"
-    drawn = draw_parts(frame.filter(train), [record.valid_share], record.seed)
-    if drawn is None:
-        raise DataError("No train row can become validation: expected users with two or more.")
     cut = np.zeros(frame.height, dtype=bool)
-    cut[train.to_numpy()] = drawn == 1
+    cut[train.to_numpy()] = draw_parts(frame.filter(train), draw_line(record), record.seed) == 1
     split = pl.when(pl.Series(cut)).then(pl.lit("valid")).otherwise(pl.col("split"))
     return frame.with_columns(split=split)
-
-
-def _random(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
-    drawn = draw_parts(frame, [record.valid_share, record.test_share], record.seed)
-    if drawn is None:
-        raise DataError(
-            "The logs are too small for a random split: too few users have two or more different "
-            "items, so valid or test would be empty. Expected more interactions; or give a column "
-            "`split` and use --split column."
-        )
-    return frame.with_columns(split=pl.Series(PARTS, dtype=pl.String).gather(pl.Series(drawn)))
 
 
 def _notes(frame: pl.DataFrame, split: pl.DataFrame, record: SplitRecord) -> list[str]:
@@ -343,12 +407,9 @@ def _notes(frame: pl.DataFrame, split: pl.DataFrame, record: SplitRecord) -> lis
     if record.used != "column" and frame["split"].null_count() < frame.height:
         notes.append("The logs have a column `split` that was not used; --split column uses it.")
     if record.used == "leave-last-out":
-        notes.append(
-            "leave-last-out leaks across users: what others did after a held-out row is in train. "
-            "Use it for published protocols; --split time is the honest default."
-        )
+        notes.append(LEAK)
         if frame["timestamp"].null_count():
-            notes.append("Rows without a timestamp count as older than any, in row order.")
+            notes.append(TIMELESS)
     if record.used == "column":
         notes += _column_notes(split, record)
     present = set(split["split"].unique())

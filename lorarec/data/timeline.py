@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,8 @@ import polars as pl
 from lorarec.errors import DataError
 
 _INSTEAD = "use --split random or --split leave-last-out"
+LATER = "later"
+"""The part of rows that come after the test of a back-test's fold: outside of it, and counted."""
 
 
 def boundaries(
@@ -72,13 +76,16 @@ def cuts(
     return t_valid, t_test
 
 
-def by_time(frame: pl.DataFrame, t_valid: int | None, t_test: int | None) -> pl.DataFrame:
-    """train < t_valid <= valid < t_test <= test, for every row of every domain.
+def by_time(
+    frame: pl.DataFrame, t_valid: int | None, t_test: int | None, t_end: int | None = None
+) -> pl.DataFrame:
+    """train < t_valid <= valid < t_test <= test < t_end, for every row of every domain.
 
     Args:
         frame: Canonical logs.
         t_valid: First second of validation; None for no validation.
         t_test: First second of test; None for no test.
+        t_end: First second after the test, whose rows are `later`; None for no such rows.
 
     Returns:
         The logs with `split` set.
@@ -88,13 +95,16 @@ def by_time(frame: pl.DataFrame, t_valid: int | None, t_test: int | None) -> pl.
     """
     check_complete(frame["timestamp"].null_count(), frame.height)
     time = pl.col("timestamp")
-    in_test = pl.lit(False) if t_test is None else time >= t_test
-    in_valid = pl.lit(False) if t_valid is None else time >= t_valid
-    part = pl.when(in_test).then(pl.lit("test")).when(in_valid).then(pl.lit("valid"))
-    return frame.with_columns(split=part.otherwise(pl.lit("train")))
+    begun = [
+        pl.when(time >= second).then(pl.lit(name))
+        for name, second in ((LATER, t_end), ("test", t_test), ("valid", t_valid))
+        if second is not None
+    ]
+    part = pl.coalesce(*begun, pl.lit("train"))
+    return frame.with_columns(split=part)
 
 
-def leave_last_out(frame: pl.DataFrame) -> pl.DataFrame:
+def leave_last_out(frame: pl.DataFrame, user: str = "user_id") -> pl.DataFrame:
     """A user's last row in a domain is test, the one before is valid.
 
     Users with fewer than three rows in a domain stay in train there. Of rows in the same second
@@ -102,17 +112,15 @@ def leave_last_out(frame: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         frame: Canonical logs.
+        user: Column of the users, where it has another name or holds numbers.
 
     Returns:
-        The logs with `split` set.
-
-    Raises:
-        DataError: No user has three rows in a domain.
+        The logs with `split` set; all of it train where no user has three rows in a domain.
     """
     place = pl.struct(pl.col("timestamp").fill_null(-1), pl.int_range(pl.len()))
     ranked = frame.select(
-        back=place.rank("ordinal", descending=True).over("user_id", "domain"),
-        rows=pl.len().over("user_id", "domain"),
+        back=place.rank("ordinal", descending=True).over(user, "domain"),
+        rows=pl.len().over(user, "domain"),
     )
     back, rows = pl.col("back"), pl.col("rows")
     part = (
@@ -122,13 +130,16 @@ def leave_last_out(frame: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("valid"))
         .otherwise(pl.lit("train"))
     )
-    split = ranked.select(part.alias("split"))["split"]
-    if (split == "train").all():
+    return frame.with_columns(ranked.select(part.alias("split"))["split"])
+
+
+def check_held_out(held_out: int) -> None:
+    """Refuse to leave the last rows out where that leaves out none."""
+    if not held_out:
         raise DataError(
             "No user has three interactions in a domain, so leave-last-out would hold out nothing. "
             "Expected longer histories; use --split time or --split random."
         )
-    return frame.with_columns(split)
 
 
 def _nearest(before: np.ndarray, share: float, low: int, high: int) -> int:
@@ -142,6 +153,24 @@ def check_complete(missing: int, rows: int) -> None:
         raise DataError(
             f"{missing:,} of {rows:,} rows have no timestamp, so they have no place on "
             f"the timeline. Expected one in every row for --split time; {_INSTEAD}."
+        )
+
+
+def check_cutoffs(first: int, last: int, cutoffs: Sequence[int]) -> None:
+    """Refuse cut-offs that leave train, valid or test without a moment of its own.
+
+    Args:
+        first: Second of the first row.
+        last: Second of the last row.
+        cutoffs: First seconds of validation, of test, and of what comes after it where it ends.
+    """
+    rising = all(a < b for a, b in pairwise([first, *cutoffs]))
+    if not (rising and len(cutoffs) in (2, 3) and cutoffs[1] <= last):
+        shown = ", ".join(_date(moment) for moment in cutoffs)
+        raise DataError(
+            f"The cut-offs {shown} leave a part empty: the rows are from {_date(first)} to "
+            f"{_date(last)}. Expected validation to begin after the first row, and the test after "
+            f"it and not after the last row."
         )
 
 

@@ -145,7 +145,7 @@ def train_rows(frame: pl.DataFrame) -> dict[str, int]:
 
 def unused_policies(source: DataSource, split: SplitRecord, data: Data) -> list[str]:
     """Sentences on settings that a prepared data set does not follow: it brings its own."""
-    if source.split is None:
+    if source.split is None or data.cutoffs is not None:
         return []
     return [
         f"The data set was prepared with [data] {name} {getattr(split, name)}: {name} "

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lorarec.data.splits import split_logs
 from lorarec.data.timeline import boundaries, by_time, leave_last_out
 from lorarec.errors import DataError
 
@@ -68,5 +69,12 @@ def test_rows_without_time_go_by_row_order(canonical: Canonical) -> None:
 
 
 def test_short_histories_hold_nothing_out(canonical: Canonical) -> None:
+    frame = canonical(["u a d 1", "u b d 2"])
+    assert leave_last_out(frame)["split"].to_list() == ["train", "train"]
     with pytest.raises(DataError, match="three interactions"):
-        leave_last_out(canonical(["u a d 1", "u b d 2"]))
+        split_logs(frame, "leave-last-out")
+
+
+def test_what_comes_after_the_test_is_later(canonical: Canonical) -> None:
+    split = by_time(canonical([f"u i{t} d {t}" for t in range(5)]), 1, 2, 4)["split"]
+    assert split.to_list() == ["train", "valid", "test", "test", "later"]

@@ -24,7 +24,7 @@ from lorarec.data.prepared.manifest import (
     with_digest,
     write_manifest,
 )
-from lorarec.data.prepared.refining import check_repeats
+from lorarec.data.prepared.refining import check_repeats, write_fallen
 from lorarec.data.prepared.writing import (
     Report,
     Written,
@@ -72,8 +72,8 @@ def prepare(
         if options.duplicates == "refuse":
             check_repeats(folder, written.files)
         split = first_split(folder, written, options)
-        split, core = counted(folder, 0, written.shards, written.sizes, split)
-        written.files += core
+        split, fallen = counted(folder, written.files, written.sizes, split)
+        written.files += write_fallen(folder, 0, fallen)
         generation = _generation(0, first_digest(options), sources.result(), written, split)
         manifest = Manifest(options=options, generations=[generation])
         write_manifest(folder, manifest)
@@ -122,8 +122,9 @@ def append(
                 check_repeats(folder, [*manifest.all_files, *written.files])
             rows = [*manifest.files("rows"), *written.shards]
             split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
-            split, core = counted(folder, number, rows, written.sizes, split)
-            written.files += core
+            files_now = [*manifest.all_files, *written.files]
+            split, fallen = counted(folder, files_now, written.sizes, split)
+            written.files += write_fallen(folder, number, fallen)
             generation = _generation(number, manifest.digest, sources, written, split)
             grown = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
             write_manifest(folder, grown)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from lorarec.data.splits import PartCounts, SplitRecord, in_order
+from lorarec.data.timeline import LATER
 
 Array = np.ndarray[Any, Any]
 
@@ -24,27 +25,32 @@ def count_shards(
         users: Rows of the user vocabulary.
         items: Rows of the item vocabulary.
     """
-    parts: dict[str, _Part] = {}
+    parts: dict[str, Part] = {}
     for shard in shards:
-        for name, rows in _by_part(shard, split):
-            parts.setdefault(name, _Part(users, items)).add(rows)
-    nobody = _Part(users, items)
+        for name, rows in by_part(shard, split):
+            parts.setdefault(name, Part(users, items)).add(rows)
+    nobody = Part(users, items)
     train = parts.get("train", nobody)
     return in_order({name: part.counts(train) for name, part in parts.items()})
 
 
-def _by_part(shard: pl.DataFrame, split: SplitRecord) -> list[tuple[str, pl.DataFrame]]:
+def by_part(shard: pl.DataFrame, split: SplitRecord) -> list[tuple[str, pl.DataFrame]]:
+    """The rows of each part that has some, by its name.
+
+    Args:
+        shard: Rows of `shards.ROWS`.
+        split: By time or by column.
+    """
     if split.used == "column":
         return [(str(key[0]), rows) for key, rows in shard.group_by("split", maintain_order=True)]
-    cuts = [t for t in (split.t_valid, split.t_test) if t is not None]
-    names = ["train", *(["valid"] if split.t_valid is not None else [])]
-    names += ["test"] if split.t_test is not None else []
-    place = np.searchsorted(cuts, shard["timestamp"].to_numpy(), side="right")
+    begun = (("valid", split.t_valid), ("test", split.t_test), (LATER, split.t_end))
+    names = ["train", *(name for name, second in begun if second is not None)]
+    place = np.searchsorted(split.cutoffs, shard["timestamp"].to_numpy(), side="right")
     found = ((name, shard.filter(place == n)) for n, name in enumerate(names))
     return [(name, rows) for name, rows in found if rows.height]
 
 
-class _Part:
+class Part:
     """Who and what is in one part, as one flag an id."""
 
     def __init__(self, users: int, items: int) -> None:
@@ -53,6 +59,7 @@ class _Part:
         self.times: list[int] = []
 
     def add(self, rows: pl.DataFrame) -> None:
+        """Take in rows of `shards.ROWS`."""
         self.rows += rows.height
         for name, seen in self.seen.items():
             seen[rows[name].to_numpy()] = True
@@ -60,7 +67,8 @@ class _Part:
             first, last = rows.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).row(0)
             self.times = [min([first, *self.times]), max([last, *self.times])]
 
-    def counts(self, train: _Part) -> PartCounts:
+    def counts(self, train: Part) -> PartCounts:
+        """What was taken in, and who and what of it has no row in train."""
         cold = {name: int((seen & ~train.seen[name]).sum()) for name, seen in self.seen.items()}
         return PartCounts(
             rows=self.rows,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,10 +11,11 @@ from lorarec.data import timeline
 from lorarec.data.prepared.counting import count_shards
 from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
-from lorarec.data.prepared.refining import count_refined, write_fallen
+from lorarec.data.prepared.pieces import Assigned, cuts_of
+from lorarec.data.prepared.refining import Fallen, count_refined
 from lorarec.data.prepared.shards import scan_rows
 from lorarec.data.prepared.writing import Written
-from lorarec.data.splits import SplitRecord, check_parts
+from lorarec.data.splits import LEAK, TIMELESS, PartCounts, SplitRecord, check_parts, drawn
 from lorarec.errors import DataError
 
 Cutoffs = tuple[int, int]
@@ -33,17 +33,40 @@ def first_split(folder: Path, written: Written, options: Options) -> SplitRecord
     plan = SplitRecord(
         how=options.split,
         used=options.split,
-        seed=0,
+        seed=options.seed,
         valid_share=options.valid_share,
         test_share=options.test_share,
         duplicates=options.duplicates,
         min_user_rows=options.min_user_rows,
         min_item_rows=options.min_item_rows,
     )
-    if options.split == "column":
-        _check_column(folder, written.shards)
-        return plan
-    return _by_shares(folder, written.shards, written.moments, plan)
+    return planned(folder, written.files, plan, written.moments)
+
+
+def planned(
+    folder: Path, files: Sequence[FileRecord], plan: SplitRecord, moments: Moments | None = None
+) -> SplitRecord:
+    """A split with its cuts, as `splits.split_logs` finds them on the same logs in memory.
+
+    Args:
+        folder: Of the data set.
+        files: Its files.
+        plan: How it is to be split.
+        moments: When its rows happened, where that is known already.
+
+    Raises:
+        DataError: A part would be empty, or rows lack a timestamp or a split.
+    """
+    rows = [record for record in files if record.table == "rows"]
+    if plan.used == "time":
+        moments = moments or _moments(folder, rows)
+        return _by_shares(folder, rows, moments, plan)
+    if plan.used == "random":
+        cuts = cuts_of(folder, files, [plan.valid_share, plan.test_share], plan.seed)
+        return plan.model_copy(update=drawn(cuts))
+    if plan.used == "column":
+        _check_column(folder, rows)
+    return plan
 
 
 def moved_split(
@@ -79,53 +102,71 @@ def moved_split(
             f"move. Expected a data set prepared with --split time."
         )
     if cutoffs is None:
-        moments = Moments()
-        for record in rows:
-            moments.add(scan_rows(folder, [record]).select("timestamp").collect()["timestamp"])
-        return _by_shares(folder, rows, moments, split)
-    t_valid, t_test = cutoffs
+        return _by_shares(folder, rows, _moments(folder, rows), split)
     first, last = (
         scan_rows(folder, rows)
         .select(pl.min("timestamp"), pl.max("timestamp").alias("last"))
         .collect()
         .row(0)
     )
-    if not first < t_valid < t_test <= last:
-        raise DataError(
-            f"The cut-offs {_shown(t_valid)} and {_shown(t_test)} leave a part empty: the rows are "
-            f"from {_shown(first)} to {_shown(last)}. Expected validation to begin after the "
-            f"first row, and the test after it and not after the last row."
-        )
+    timeline.check_cutoffs(first, last, cutoffs)
+    t_valid, t_test = cutoffs
     return split.model_copy(update={"t_valid": t_valid, "t_test": t_test})
 
 
 def counted(
     folder: Path,
-    number: int,
-    rows: Sequence[FileRecord],
+    files: Sequence[FileRecord],
     sizes: dict[Table, int],
     split: SplitRecord | None,
-) -> tuple[SplitRecord | None, list[FileRecord]]:
-    """The split with the counts of its parts, and the file of what is outside of the core.
+) -> tuple[SplitRecord | None, Fallen | None]:
+    """The split with the counts of its parts and what they have to tell, and what left the core.
 
     Args:
         folder: Of the data set.
-        number: Of the generation that the counts are of.
-        rows: All shards up to it.
+        files: All its files up to the generation that the counts are of.
         sizes: Ids of each vocabulary.
         split: What is counted.
 
     Raises:
-        DataError: No train row is in the core.
+        DataError: Leave-last-out leaves nothing out, or no train row is in the core.
     """
     if split is None:
-        return None, []
+        return None, None
+    fallen = None
     if split.refines:
-        split, fallen = count_refined(folder, rows, sizes, split)
-        return split, [] if fallen is None else [write_fallen(folder, number, fallen)]
-    shards = (scan_rows(folder, [record]).collect() for record in rows)
-    counts = count_shards(shards, split, sizes["users"], sizes["items"])
-    return split.model_copy(update={"counts": counts}), []
+        split, fallen = count_refined(folder, files, sizes, split)
+    else:
+        counts = _counts(folder, files, sizes, split)
+        split = split.model_copy(update={"counts": counts})
+    notes = split.refinements()
+    if split.used == "leave-last-out":
+        timeline.check_held_out(split.counts["test"].rows if "test" in split.counts else 0)
+        notes.append(LEAK)
+        times = scan_rows(folder, [record for record in files if record.table == "rows"])
+        if times.select(pl.col("timestamp").null_count()).collect().item():
+            notes.append(TIMELESS)
+    return split.model_copy(update={"notes": notes}), fallen
+
+
+def _counts(
+    folder: Path, files: Sequence[FileRecord], sizes: dict[Table, int], split: SplitRecord
+) -> dict[str, PartCounts]:
+    if split.used in ("random", "leave-last-out"):
+        named = split.model_copy(update={"used": "column"})  # it stands in the pieces
+        shards: Iterable[pl.DataFrame] = Assigned(folder, files, split)
+        return count_shards(shards, named, sizes["users"], sizes["items"])
+    columns = ("user", "item", "timestamp", *(["split"] if split.used == "column" else []))
+    rows = [record for record in files if record.table == "rows"]
+    shards = (scan_rows(folder, [record]).select(columns).collect() for record in rows)
+    return count_shards(shards, split, sizes["users"], sizes["items"])
+
+
+def _moments(folder: Path, rows: Sequence[FileRecord]) -> Moments:
+    moments = Moments()
+    for record in rows:
+        moments.add(scan_rows(folder, [record]).select("timestamp").collect()["timestamp"])
+    return moments
 
 
 def _by_shares(
@@ -145,7 +186,3 @@ def _check_column(folder: Path, rows: Sequence[FileRecord]) -> None:
     split = scan_rows(folder, rows).select("split")
     counts = split.group_by("split").agg(rows=pl.len()).collect()
     check_parts(dict(counts.iter_rows()))
-
-
-def _shown(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S}"

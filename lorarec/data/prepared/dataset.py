@@ -19,10 +19,10 @@ from lorarec.data.prepared.manifest import (
     is_prepared,
     read_manifest,
 )
-from lorarec.data.prepared.refining import Fallen, find_core, in_parts, read_fallen
+from lorarec.data.prepared.refining import Fallen, find_core, read_fallen
 from lorarec.data.prepared.shards import check_files, scan_rows
 from lorarec.data.schema import SCHEMA
-from lorarec.data.splits import SplitRecord, apply_split, in_order
+from lorarec.data.splits import SplitRecord, apply_split, in_order, in_parts
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, did_you_mean
 
@@ -120,13 +120,16 @@ class PreparedDataset:
 
         Args:
             split: The data set's own, or another.
-            domain: One of them alone; None takes all. A split that follows the rows needs all.
+            domain: One of them alone; None takes all.
 
         Raises:
             DataError: The rows do not hold what the split needs.
         """
-        if split.follows_the_rows or not split.refines:
+        if not split.refines:
             return apply_split(self.frame(domain), split)
+        if split.follows_the_rows:
+            whole = apply_split(self.frame(), split)
+            return whole if domain is None else whole.filter(pl.col("domain") == domain)
         rows = in_parts(self.scan(domain).collect(), split)
         rows, _ = resolved(rows, split.duplicates, NUMBERS)
         if split.has_core:
@@ -138,7 +141,7 @@ class PreparedDataset:
         if self.split == split:
             (record,) = (f for f in self.last.files if f.table == "core")
             return read_fallen(self.folder, record, self.sizes())
-        return find_core(self.folder, self._files("rows"), self.sizes(), split)
+        return find_core(self.folder, self.manifest.all_files, self.sizes(), split)
 
     def _canonical(self, rows: pl.DataFrame) -> pl.DataFrame:
         ids = {

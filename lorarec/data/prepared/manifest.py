@@ -72,13 +72,15 @@ class Options(Record):
     """Train rows that a user of the core has; 0 or 1 takes none out."""
     min_item_rows: int = 0
     """Train rows that an item of the core has; 0 or 1 takes none out."""
-    split: Literal["time", "column", "none"] = "time"
+    split: Literal["time", "column", "random", "leave-last-out", "none"] = "time"
     """How the rows are split; `none` leaves it to whoever trains on them, and with it the core and
     repeats that are not refused."""
     valid_share: float = 0.1
-    """Of the rows, for a split by time."""
+    """Of the rows, for a split by time; of the pairs, for a random one."""
     test_share: float = 0.1
-    """Of the rows, for a split by time."""
+    """Of the rows or pairs, as `valid_share`."""
+    seed: int = 0
+    """Of a random split."""
 
 
 class DomainCounts(Record):

@@ -16,18 +16,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lorarec.data import timeline
 from lorarec.data.core import Core, added, check_left, k_core, marked
 from lorarec.data.duplicates import NUMBERS, count_repeats, refusal, resolved
 from lorarec.data.prepared.counting import count_shards
 from lorarec.data.prepared.manifest import FileRecord, Table
-from lorarec.data.prepared.shards import scan_rows, write_shard
-from lorarec.data.splits import SplitRecord
+from lorarec.data.prepared.pieces import Assigned, pieces
+from lorarec.data.prepared.shards import ROWS, scan_rows, write_shard
+from lorarec.data.splits import SplitRecord, in_parts
 
 Array = np.ndarray[Any, Any]
 Sizes = dict[Table, int]
-LOT = 1 << 22
-"""Rows that are looked at together: 4,194,304."""
 _SHOWN = 5
 
 
@@ -48,62 +46,72 @@ class Fallen:
         return rows.with_columns(parts), core
 
 
-def in_parts(rows: pl.DataFrame, split: SplitRecord) -> pl.DataFrame:
-    """Rows of shards in the part where they fall, by time or by their column."""
-    return rows if split.used == "column" else timeline.by_time(rows, split.t_valid, split.t_test)
+def assigned(
+    folder: Path, files: Sequence[FileRecord], split: SplitRecord, whole: bool = False
+) -> Iterator[pl.DataFrame]:
+    """All rows with their parts, some at a time.
+
+    Args:
+        folder: Of the data set.
+        files: All its files.
+        split: Whose parts.
+        whole: Whether repeats of one row must never be apart; a split that looks at histories
+            never takes them apart.
+
+    Yields:
+        Rows of `shards.ROWS`.
+    """
+    if split.used in ("random", "leave-last-out"):
+        yield from Assigned(folder, files, split, tuple(ROWS))
+        return
+    records = [record for record in files if record.table == "rows"]
+    lots = (
+        pieces(folder, files, tuple(ROWS))
+        if whole
+        else (scan_rows(folder, [record]).collect() for record in records)
+    )
+    for rows in lots:
+        yield in_parts(rows, split)
 
 
 def refined_lots(
-    folder: Path, records: Sequence[FileRecord], split: SplitRecord
+    folder: Path, files: Sequence[FileRecord], split: SplitRecord, whole: bool = False
 ) -> Iterator[tuple[pl.DataFrame, dict[str, int]]]:
-    """All rows that stay, with their parts, some at a time; repeats of one are never apart.
+    """All rows that stay, with their parts, some at a time.
 
     Yields:
         Rows of `shards.ROWS`, and how many of theirs were left out, by part.
     """
-    if split.duplicates in ("last", "sum"):
-        pieces = lots(folder, records)
-    else:
-        pieces = (scan_rows(folder, [record]).collect() for record in records)
-    for rows in pieces:
-        yield resolved(in_parts(rows, split), split.duplicates, NUMBERS)
+    for rows in assigned(folder, files, split, whole or split.duplicates in ("last", "sum")):
+        yield resolved(rows, split.duplicates, NUMBERS)
 
 
-def lots(
-    folder: Path, records: Sequence[FileRecord], size: int | None = None
-) -> Iterator[pl.DataFrame]:
-    """All rows by domain, some domains at a time, and a large one by parts of its users.
-
-    Shards are sorted by domain, so that each part of a shard is read about once.
+def final_lots(
+    folder: Path,
+    files: Sequence[FileRecord],
+    split: SplitRecord,
+    fallen: Fallen | None,
+    whole: bool = False,
+) -> Iterator[tuple[pl.DataFrame, dict[str, int], Core | None]]:
+    """`refined_lots` with rows outside of the core in their part, and how many of them there are.
 
     Args:
         folder: Of the data set.
-        records: Shards, oldest first.
-        size: Rows that are looked at together, about; None is `LOT`.
+        files: All its files.
+        split: What is asked for.
+        fallen: What is outside of the core, where there is one.
+        whole: Whether the rows must come domain after domain.
     """
-    rows = scan_rows(folder, records)
-    counts = rows.group_by("domain").agg(rows=pl.len()).collect().sort("domain")
-    for low, high, pieces in _ranges(counts, size or LOT):
-        wanted = pl.col("domain").is_between(low, high)
-        for piece in range(pieces):
-            mine = wanted & (pl.col("user") % pieces == piece) if pieces > 1 else wanted
-            yield rows.filter(mine).collect()
-
-
-def _ranges(counts: pl.DataFrame, size: int) -> Iterator[tuple[int, int, int]]:
-    """First and last domain of each lot, and in how many parts its users are taken."""
-    low, total, last = None, 0, 0
-    for domain, rows in counts.iter_rows():
-        if low is not None and total + rows > size:
-            yield low, last, -(-total // size)
-            low, total = None, 0
-        low, total, last = domain if low is None else low, total + rows, domain
-    if low is not None:
-        yield low, last, -(-total // size)
+    for rows, left_out in refined_lots(folder, files, split, whole):
+        if fallen is None:
+            yield rows, left_out, None
+        else:
+            marked_rows, core = fallen.mark(rows)
+            yield marked_rows, left_out, core
 
 
 def find_core(
-    folder: Path, records: Sequence[FileRecord], sizes: Sizes, split: SplitRecord
+    folder: Path, files: Sequence[FileRecord], sizes: Sizes, split: SplitRecord
 ) -> Fallen:
     """The ids that are not in the core of the train rows.
 
@@ -111,7 +119,7 @@ def find_core(
     """
     users: list[Array] = [np.zeros(0, np.uint32)]
     items: list[Array] = [np.zeros(0, np.uint32)]
-    for rows, _ in refined_lots(folder, records, split):
+    for rows, _ in refined_lots(folder, files, split):
         train = (rows["split"] == "train").to_numpy()
         users.append(rows["user"].to_numpy()[train])
         items.append(rows["item"].to_numpy()[train])
@@ -128,23 +136,22 @@ def _joined(pieces: list[Array]) -> Array:
 
 
 def count_refined(
-    folder: Path, records: Sequence[FileRecord], sizes: Sizes, split: SplitRecord
+    folder: Path, files: Sequence[FileRecord], sizes: Sizes, split: SplitRecord
 ) -> tuple[SplitRecord, Fallen | None]:
     """The split with what its parts hold and what left them, and the ids outside of the core.
 
     Raises:
         DataError: No train row is in the core.
     """
-    fallen = find_core(folder, records, sizes, split) if split.has_core else None
+    fallen = find_core(folder, files, sizes, split) if split.has_core else None
     repeats: dict[str, int] = {}
     moved, cold = 0, dict[str, int]()
 
     def final() -> Iterator[pl.DataFrame]:
         nonlocal repeats, moved, cold
-        for rows, left_out in refined_lots(folder, records, split):
+        for rows, left_out, core in final_lots(folder, files, split, fallen):
             repeats = added(repeats, left_out)
-            if fallen is not None:
-                rows, core = fallen.mark(rows)
+            if core is not None:
                 moved, cold = moved + core.rows, added(cold, core.cold_rows)
             yield rows
 
@@ -160,15 +167,17 @@ def count_refined(
     return split.model_copy(update={"notes": split.refinements()}), fallen
 
 
-def write_fallen(folder: Path, number: int, fallen: Fallen) -> FileRecord:
+def write_fallen(folder: Path, number: int, fallen: Fallen | None) -> list[FileRecord]:
     """Write the ids outside of the core of a generation, as rows of their vocabularies."""
+    if fallen is None:
+        return []
     frames = [
         pl.Series("row", np.flatnonzero(falls), dtype=pl.UInt32)
         .to_frame()
         .select(pl.lit(table).alias("table"), "row")
         for table, falls in (("users", fallen.users), ("items", fallen.items))
     ]
-    return write_shard(folder, "core", f"core/{number:06d}.parquet", pl.concat(frames))
+    return [write_shard(folder, "core", f"core/{number:06d}.parquet", pl.concat(frames))]
 
 
 def read_fallen(folder: Path, record: FileRecord, sizes: Sizes) -> Fallen:
@@ -192,7 +201,7 @@ def check_repeats(folder: Path, files: Sequence[FileRecord]) -> None:
     """
     records = [file for file in files if file.table == "rows"]
     total, first = 0, list[pl.DataFrame]()
-    for rows in lots(folder, records):
+    for rows in pieces(folder, files, tuple(NUMBERS)):
         count, some = count_repeats(rows, NUMBERS, _SHOWN)
         total += count
         if count and sum(map(len, first)) < _SHOWN:
