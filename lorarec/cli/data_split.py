@@ -130,8 +130,14 @@ def _print_split(report: SplitReport) -> None:
 def _print_folds(reports: Sequence[SplitReport]) -> None:
     rows = [(place, *row) for place, report in enumerate(reports) for row in _rows(report.whole)]
     print_table(("fold", *COLUMNS), rows, title=f"{len(reports)} folds, oldest first")
-    for place, report in enumerate(reports):
-        click.echo(f"Fold {place}{_bounds(report.record.cutoffs)}. {_train_only(report.whole)}")
+    print_table(
+        ("fold", "valid from", "test from", "to before", "users in train alone", "items"),
+        [
+            (place, *map(_second, r.record.cutoffs), r.whole.train_only_users,
+             r.whole.train_only_items)
+            for place, r in enumerate(reports)
+        ],
+    )  # fmt: skip
     for place, report in enumerate(reports):
         _print_domains(report, f"Fold {place}, each domain by itself")
 
@@ -158,9 +164,12 @@ def _bounds(cutoffs: Sequence[int]) -> str:
     """`, valid from ..., test from ..., to before ...`, as far as there are such seconds."""
     words = ("valid from", "test from", "to before")
     return "".join(
-        f", {word} {datetime.fromtimestamp(second, tz=UTC):%Y-%m-%d %H:%M:%S}"
-        for word, second in zip(words, cutoffs, strict=False)
+        f", {word} {_second(second)}" for word, second in zip(words, cutoffs, strict=False)
     )
+
+
+def _second(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _minute(second: int | None) -> str | None:

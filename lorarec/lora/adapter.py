@@ -16,6 +16,7 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import AdapterMismatchError, ArtifactError
 from lorarec.lora.attach import adapter_state, deltas, restore
 from lorarec.lora.config import AdapterConfig
+from lorarec.lora.layers import Appended, RowTable
 from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
 from lorarec.record import FORMAT, Record, load_record, save_record
@@ -83,17 +84,22 @@ def save_adapter(adapter: Adapter, folder: Path) -> None:
     """Write an adapter into an existing folder; the folder's maker renames it into place."""
     info = adapter.info
     tensors = {name: t.cpu().numpy() for name, t in adapter_state(adapter.model).items()}
-    for name, vocabulary, known in (
-        ("users", adapter.users, info.base_users),
-        ("items", adapter.items, info.base_items),
+    for name, vocabulary, known, table in (
+        ("users", adapter.users, info.base_users, adapter.model.users),
+        ("items", adapter.items, info.base_items, adapter.model.items),
     ):
-        tensors |= _packed(f"{name}.grown_ids", grown_ids(vocabulary, known))
+        # What was appended to the base since the adapter was trained lies behind its grown rows.
+        count = len(table.grown) if isinstance(table, RowTable) else None
+        tensors |= _packed(f"{name}.grown_ids", grown_ids(vocabulary, known, count))
     found = write_tensors(folder / "adapter.safetensors", tensors)
     save_record(folder / "adapter.json", info.model_copy(update={"weights_digest": found}))
 
 
 def load_adapter(folder: Path, base: Base) -> Adapter:
     """Read an adapter and put it on the base it was trained on.
+
+    The base may have gained rows since, as its vocabularies prove: whatever the adapter knew then
+    scores as it did, to the bit, and the new rows are the base's.
 
     Raises:
         AdapterMismatchError: It was trained on another base, both digests are named, or on another
@@ -104,26 +110,46 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     _check_base(info, base)
     tensors = read_tensors(folder / "adapter.safetensors", info.weights_digest)
     grown = {name: _unpacked(folder, f"{name}.grown_ids", tensors) for name in ("users", "items")}
-    if len(base.users) != info.base_users or len(base.items) != info.base_items:
-        raise AdapterMismatchError(
-            f"The base has {len(base.users):,} users and {len(base.items):,} items, the adapter "
-            f"was trained beside {info.base_users:,} and {info.base_items:,}. Adapt again."
-        )
+    tables = {
+        "users": _Rows.of(base.users, info.base_users, grown["users"]),
+        "items": _Rows.of(base.items, info.base_items, grown["items"]),
+    }
     state = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    model = restore(base.model, info.config, state).requires_grad_(False)
+    appended = {name: rows.appended for name, rows in tables.items() if rows.appended}
+    model = restore(base.model, info.config, state, appended).requires_grad_(False)
     if (digest := adapter_digest(model, (grown["users"], grown["items"]))) != info.digest:
         raise ArtifactError(
             f"The adapter in {folder} has digest {digest[:12]}, adapter.json says "
             f"{info.digest[:12]}. One of them was edited; get the adapter again."
         )
-    return Adapter(
-        model, base.users.extend(grown["users"]), base.items.extend(grown["items"]), info
-    )
+    return Adapter(model, tables["users"].vocabulary, tables["items"].vocabulary, info)
 
 
-def grown_ids(vocabulary: Vocabulary, known: int) -> list[str]:
-    """The ids behind the first `known` rows, in their order."""
-    return [str(name) for name in vocabulary.ids[known:]]
+def grown_ids(vocabulary: Vocabulary, known: int, count: int | None = None) -> list[str]:
+    """The ids behind the first `known` rows, in their order: all of them, or `count`."""
+    end = None if count is None else known + count
+    return [str(name) for name in vocabulary.ids[known:end]]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of an adapter over a base that may have gained some since."""
+
+    vocabulary: Vocabulary
+    """The base's rows of then, the adapter's grown ones, what the base has gained."""
+    appended: Appended | None
+
+    @classmethod
+    def of(cls, ids: Vocabulary, known: int, grown: list[str]) -> _Rows:
+        if len(ids) == known:
+            return cls(ids.extend(grown), None)
+        later = ids.series[known:]
+        # An id that the adapter has grown keeps the vector that was trained with it.
+        fresh = np.flatnonzero(Vocabulary(grown).rows(later, missing="mark") < 0)
+        then = Vocabulary.of_distinct(ids.series.head(known))
+        return cls(
+            then.extend(grown).extend(later), Appended(known, torch.from_numpy(fresh + known))
+        )
 
 
 def _check_base(info: AdapterInfo, base: Base) -> None:
@@ -148,6 +174,13 @@ def _check_base(info: AdapterInfo, base: Base) -> None:
             raise AdapterMismatchError(
                 f"The base's {what} ({len(vocabulary):,} rows) do not begin with the {count:,} "
                 f"rows, digest {digest[:12]}, that the adapter was trained beside. Adapt again."
+            )
+    for what, vocabulary in (("users", base.users), ("items", base.items)):
+        vectors = len(base.model.tables()[what])
+        if vectors != len(vocabulary):
+            raise AdapterMismatchError(
+                f"The base has {len(vocabulary):,} {what} and {vectors:,} vectors of {what}. "
+                f"Expected a vector for each; get the base again."
             )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from lorarec.errors import AdapterMismatchError
 from lorarec.lora.config import AdapterConfig
 from lorarec.lora.layers import (
+    Appended,
     Delta,
     DomainBias,
     FullRows,
@@ -45,7 +47,12 @@ class Touched:
     """int64: items with a bias, grown ones included."""
 
 
-def attach(base: BaseModel, config: AdapterConfig, touched: Touched) -> BaseModel:
+def attach(
+    base: BaseModel,
+    config: AdapterConfig,
+    touched: Touched,
+    appended: Mapping[str, Appended] = MappingProxyType({}),
+) -> BaseModel:
     """A model that shares the base's weights, frozen, and has a fresh adapter.
 
     Attached, it scores as the base does, to the bit: every delta starts at zero. A search moves its
@@ -56,6 +63,7 @@ def attach(base: BaseModel, config: AdapterConfig, touched: Touched) -> BaseMode
         base: With `nn.Embedding` tables for users and items.
         config: Shape of the adapter.
         touched: Rows of the domain.
+        appended: What `users` and `items` of the base have gained since the adapter was trained.
     """
     generator = torch.Generator().manual_seed(config.seed)
     modules: dict[str, nn.Module | None] = {}
@@ -65,12 +73,18 @@ def attach(base: BaseModel, config: AdapterConfig, touched: Touched) -> BaseMode
     ):
         table = _table(base, name)
         if config.kind == "full":
-            modules[name] = FullRows(table, rows, grown)
+            modules[name] = FullRows(table, rows, grown, appended.get(name))
             continue
         rank = config.ranks.get(name)
         # Without a target of its own a table still carries the grown rows, and no touched ones.
         modules[name] = LoRAEmbedding(
-            table, rows if rank else rows[:0], grown, rank or 1, config.alpha, generator
+            table,
+            rows if rank else rows[:0],
+            grown,
+            rank or 1,
+            config.alpha,
+            generator,
+            appended.get(name),
         )
     if "transform" in config.ranks:
         rank = config.ranks["transform"]
@@ -78,7 +92,8 @@ def attach(base: BaseModel, config: AdapterConfig, touched: Touched) -> BaseMode
     if config.bias or base.bias is not None:
         # Without the target it still carries the grown items, which the base's bias lacks.
         own = touched.bias if config.bias else touched.bias[:0]
-        modules["bias"] = DomainBias(_base_bias(base), own)
+        count = len(touched.grown_items)
+        modules["bias"] = DomainBias(_base_bias(base), own, count, appended.get("items"))
     return base.replaced(**modules)
 
 
@@ -108,8 +123,13 @@ def adapter_state(model: BaseModel) -> dict[str, Tensor]:
     }
 
 
-def restore(base: BaseModel, config: AdapterConfig, state: Mapping[str, Tensor]) -> BaseModel:
-    """The adapted model that `adapter_state` was taken of.
+def restore(
+    base: BaseModel,
+    config: AdapterConfig,
+    state: Mapping[str, Tensor],
+    appended: Mapping[str, Appended] = MappingProxyType({}),
+) -> BaseModel:
+    """The adapted model that `adapter_state` was taken of, on the base as it is now.
 
     Raises:
         AdapterMismatchError: The state does not have the tensors, or the shapes, of `config`.
@@ -123,7 +143,7 @@ def restore(base: BaseModel, config: AdapterConfig, state: Mapping[str, Tensor])
         grown_items=state.get("items.grown", no_vectors),
         bias=state.get("bias.rows", none),
     )
-    model = attach(base, config, touched)
+    model = attach(base, config, touched, appended)
     expected = adapter_state(model)
     wrong = sorted(
         name

@@ -9,12 +9,27 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lorarec.models.base import ItemBias
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What a base's table has gained since an adapter was trained beside its first rows.
+
+    Those rows follow the adapter's grown ones, so that every row of then keeps its number.
+    """
+
+    known: int
+    """n: rows of the table then."""
+    rows: Tensor
+    """int64 (m,): rows of the table, n or above, that follow; an id that the adapter has grown
+    itself is left out, as it keeps the vector that was trained with it."""
 
 
 class Delta(nn.Module):
@@ -28,29 +43,33 @@ class RowTable(Delta):
 
         e_i = E_i                for a row that is not touched
         e_i = E_i + delta_i      for a touched row
-        e_i = G_(i - n)          for a grown row, i ≥ n: an id the base has never seen
+        e_i = G_(i - n)          for a grown row, n ≤ i < n + g: an id the base has never seen
+        e_i = E_j                for i ≥ n + g: a row j that was appended to the base since
 
     Args:
-        base: The frozen table E, an `nn.Embedding` of n rows.
+        base: The frozen table E, an `nn.Embedding` of n rows, or of more that were appended.
         rows: int64 (t,), sorted and distinct: the touched rows. Only these exist here.
         grown: float32 (g, d): initial vectors of the grown rows.
+        appended: Rows of the base behind the first n; None where it has no more.
     """
 
-    def __init__(self, base: nn.Embedding, rows: Tensor, grown: Tensor) -> None:
+    def __init__(
+        self, base: nn.Embedding, rows: Tensor, grown: Tensor, appended: Appended | None = None
+    ) -> None:
         super().__init__()
+        self.base_rows = appended.known if appended else base.num_embeddings
+        """n: rows of the frozen table when the adapter was trained."""
+        later = appended.rows if appended else torch.empty(0, dtype=torch.int64)
+        self.register_buffer("later", later, persistent=False)  # the base's, not the adapter's
+        self.later: Tensor
         object.__setattr__(self, "base", base)  # shared, and not a parameter of the adapter
         self.base: nn.Embedding
         self.register_buffer("rows", rows.clone())
         self.rows: Tensor
         self.grown = nn.Parameter(grown.clone())
 
-    @property
-    def base_rows(self) -> int:
-        """n: rows of the frozen table."""
-        return self.base.num_embeddings
-
     def __len__(self) -> int:
-        return self.base_rows + len(self.grown)
+        return self.base_rows + len(self.grown) + len(self.later)
 
     @abstractmethod
     def delta(self, slots: Tensor) -> Tensor:
@@ -58,10 +77,16 @@ class RowTable(Delta):
 
     def forward(self, rows: Tensor) -> Tensor:
         table = self.base.weight.detach()
-        if not len(self.grown):
+        if not len(self.grown) and not len(self.later):
             return self._known(table, rows)
+        end = self.base_rows + len(self.grown)
         is_grown = rows >= self.base_rows
-        vectors = self._known(table, rows.clamp(max=self.base_rows - 1), ~is_grown)
+        if len(self.later):
+            is_grown &= rows < end
+        place = in_base(rows, self.base_rows, end, self.later)
+        vectors = self._known(table, place, ~is_grown)
+        if not len(self.grown):
+            return vectors
         new = functional.embedding(rows[is_grown] - self.base_rows, self.grown, sparse=True)
         return vectors.index_put((torch.nonzero(is_grown).squeeze(-1),), new)
 
@@ -75,6 +100,21 @@ class RowTable(Delta):
             touched = touched & wanted
         places = torch.nonzero(touched).squeeze(-1)
         return vectors.index_add(0, places, self.delta(slots[places]))
+
+
+def in_base(rows: Tensor, known: int, end: int, later: Tensor) -> Tensor:
+    """Rows of the base's own table: int64 (n,) → int64 (n,); for a grown row any one.
+
+    Args:
+        rows: Rows of the adapted table.
+        known: Rows of the base when the adapter was trained.
+        end: Those and the grown ones.
+        later: int64 (m,): what follows, as rows of the base.
+    """
+    first = rows.clamp(max=known - 1)
+    if not len(later):
+        return first
+    return torch.where(rows < end, first, later[(rows - end).clamp(min=0)])
 
 
 class LoRAEmbedding(RowTable):
@@ -92,8 +132,9 @@ class LoRAEmbedding(RowTable):
         rank: int,
         alpha: float,
         generator: torch.Generator,
+        appended: Appended | None = None,
     ) -> None:
-        super().__init__(base, rows, grown)
+        super().__init__(base, rows, grown, appended)
         self.scale = alpha / math.sqrt(rank)
         self.a = nn.Parameter(torch.zeros(len(rows), rank))
         self.b = nn.Parameter(torch.randn(rank, base.embedding_dim, generator=generator))
@@ -109,8 +150,10 @@ class FullRows(RowTable):
     rows are touched: factors of rank r save only while t·r + r·d < t·d.
     """
 
-    def __init__(self, base: nn.Embedding, rows: Tensor, grown: Tensor) -> None:
-        super().__init__(base, rows, grown)
+    def __init__(
+        self, base: nn.Embedding, rows: Tensor, grown: Tensor, appended: Appended | None = None
+    ) -> None:
+        super().__init__(base, rows, grown, appended)
         self.d = nn.Parameter(torch.zeros(len(rows), base.embedding_dim))
 
     def delta(self, slots: Tensor) -> Tensor:
@@ -146,10 +189,19 @@ class DomainBias(Delta):
     Args:
         base: The base's bias, frozen, or None.
         rows: int64 (t,), sorted and distinct: items with a β of their own, grown ones included.
+        grown: g, how many grown items there are; needed where the base has appended ones.
+        appended: Rows of the base behind its first n; None where it has no more.
     """
 
-    def __init__(self, base: ItemBias | None, rows: Tensor) -> None:
+    def __init__(
+        self, base: ItemBias | None, rows: Tensor, grown: int = 0, appended: Appended | None = None
+    ) -> None:
         super().__init__()
+        self._known = appended.known if appended else 0 if base is None else len(base)
+        self._end = self._known + grown
+        later = appended.rows if appended else torch.empty(0, dtype=torch.int64)
+        self.register_buffer("later", later, persistent=False)
+        self.later: Tensor
         object.__setattr__(self, "base", base)  # shared, and not a parameter of the adapter
         self.base: ItemBias | None
         self.register_buffer("rows", rows.clone())
@@ -178,6 +230,9 @@ class DomainBias(Delta):
     def _base_bias(self, rows: Tensor) -> Tensor:
         if self.base is None:
             return torch.zeros(len(rows), device=rows.device)
-        count = len(self.base)
-        values = self.base.table.weight.detach()[rows.clamp(max=count - 1), 0]
-        return torch.where(rows < count, values, torch.zeros_like(values))
+        place = in_base(rows, self._known, self._end, self.later)
+        values = self.base.table.weight.detach()[place, 0]
+        has_one = rows < self._known
+        if len(self.later):
+            has_one = has_one | (rows >= self._end)
+        return torch.where(has_one, values, torch.zeros_like(values))

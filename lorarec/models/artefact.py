@@ -35,17 +35,17 @@ class BaseInfo(Record):
     bias: bool
     """Whether items have a bias."""
     digest: str
-    """SHA-256 of the weights as trained and of how they score."""
+    """SHA-256 of the weights as trained and of how they score; appended rows are outside of it."""
     weights_digest: str
     """SHA-256 of base.safetensors."""
     users: int
-    """Rows of the user vocabulary."""
+    """Users that were trained: the first rows of the vocabulary, which may have gained others."""
     items: int
-    """Rows of the item vocabulary."""
+    """Items that were trained, the same."""
     user_vocabulary: str
-    """Digest of the user vocabulary."""
+    """Digest of those rows of the user vocabulary."""
     item_vocabulary: str
-    """Digest of the item vocabulary."""
+    """Digest of those rows of the item vocabulary."""
     domains: list[str]
     """Domains it was trained on."""
     excluded_domains: list[str]
@@ -96,10 +96,19 @@ def weights_of(model: MatrixFactorization) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def weights_digest(model: MatrixFactorization) -> str:
-    """SHA-256 of how the model scores and of every number in its tables."""
+def weights_digest(
+    model: MatrixFactorization, users: int | None = None, items: int | None = None
+) -> str:
+    """SHA-256 of how the model scores and of every number in its tables.
+
+    Args:
+        model: A plain base.
+        users: Rows of the users' table to cover; None covers all.
+        items: Rows of the items' tables, the same.
+    """
     parts = [f"{model.similarity} {model.temperature!r}".encode()]
-    for name, array in sorted(weights_of(model).items()):
+    for name, whole in sorted(weights_of(model).items()):
+        array = whole[: users if name == "users" else items]
         parts += [name.encode(), repr(array.shape).encode(), array.tobytes()]
     return sha256_bytes(*parts)
 
@@ -130,8 +139,8 @@ def load_base(folder: Path) -> Base:
         for name in sorted(tensors)
         if name.startswith(ROWS)
     }
-    users = Vocabulary.load(folder / "users.parquet", info.user_vocabulary)
-    items = Vocabulary.load(folder / "items.parquet", info.item_vocabulary)
+    users = _vocabulary(folder / "users.parquet", info.users, info.user_vocabulary)
+    items = _vocabulary(folder / "items.parquet", info.items, info.item_vocabulary)
     shapes = {"users": (len(users), info.dim), "items": (len(items), info.dim)}
     if info.bias:
         shapes["bias"] = (len(items), 1)
@@ -148,12 +157,25 @@ def load_base(folder: Path) -> Base:
         info.temperature,
         torch.from_numpy(tensors["bias"]) if info.bias else None,
     ).requires_grad_(False)
-    if (digest := weights_digest(model)) != info.digest:
+    if (digest := weights_digest(model, info.users, info.items)) != info.digest:
         raise ArtifactError(
             f"The base in {folder} has digest {digest[:12]}, base.json says {info.digest[:12]}. "
             f"One of them was edited; get the base again."
         )
     return Base(model, users, items, info, domain_bias)
+
+
+def _vocabulary(path: Path, trained: int, digest: str) -> Vocabulary:
+    """The ids of a base: those that were trained, and maybe others behind them."""
+    vocabulary = Vocabulary.load(path)
+    found = vocabulary.digest(min(trained, len(vocabulary)))
+    if len(vocabulary) < trained or found != digest:
+        raise ArtifactError(
+            f"{path} has {len(vocabulary):,} ids that begin with the digest {found[:12]}, expected "
+            f"{trained:,} with {digest[:12]} and maybe others behind them. It was truncated or "
+            f"edited; get the artefact again."
+        )
+    return vocabulary
 
 
 def library_versions() -> dict[str, str]:
