@@ -52,7 +52,7 @@ def adapt(
 
     Without --targets: row LoRA on users and items, a transform of the items, an item bias of the
     domain, and full vectors for ids that the base has never seen. The step size is chosen on
-    validation.
+    validation. A domain with fewer train rows than [data] min_domain_rows gets a warning.
 
     \b
     Example:

@@ -54,7 +54,9 @@ def pretrain(
     """Train one base model on the logs of many domains.
 
     The base, its split and the digest of its data go into one MLflow run; later commands read
-    them from there.
+    them from there. [data] duplicates, min_user_rows and min_item_rows say which repeats and which
+    rare users and items do not train; what they left out is told. Domains with fewer train rows
+    than min_domain_rows are named.
 
     \b
     Example:
