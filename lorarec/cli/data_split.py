@@ -110,6 +110,9 @@ def _reports(
         seed=settings.train.seed,
         valid_share=data.valid_share,
         test_share=data.test_share,
+        duplicates=data.duplicates,
+        min_user_rows=data.min_user_rows,
+        min_item_rows=data.min_item_rows,
     )
     if data.cutoffs is not None:
         plan = plan.cut_at(data.cutoffs)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import polars as pl
 
 from lorarec.data.draw import codes
 from lorarec.data.folds import rolling_folds
+from lorarec.data.part_counts import PartCounts, in_order
 from lorarec.data.prepared.counting import Part, by_part
 from lorarec.data.prepared.cutting import counted, planned
 from lorarec.data.prepared.dataset import PreparedDataset
 from lorarec.data.prepared.pieces import COLUMNS, Assigned, pieces
-from lorarec.data.splits import PartCounts, SplitRecord, in_order, split_logs
+from lorarec.data.prepared.refining import final_lots, find_core
+from lorarec.data.splits import SplitRecord, split_logs
 from lorarec.data.timeline import check_complete, check_cutoffs
 from lorarec.errors import DataError
 
@@ -82,6 +84,9 @@ def report_logs(
         valid_share=plan.valid_share,
         test_share=plan.test_share,
         seed=plan.seed,
+        duplicates=plan.duplicates,
+        min_user_rows=plan.min_user_rows,
+        min_item_rows=plan.min_item_rows,
         cutoffs=plan.cutoffs or None,
     )
     return _counted(_numbered(split), [record], by_domain)
@@ -133,7 +138,7 @@ def report_dataset(
         lots = final_lots(folder, files, record, fallen, whole=True)
         named = record.model_copy(update={"used": "column"})
         (found,) = _counted(_of(dataset, (rows for rows, *_ in lots)), [named], by_domain)
-        return [replace(found, record=record.model_copy(update={"counts": found.sides.parts}))]
+        return [replace(found, record=record.model_copy(update={"counts": found.whole.parts}))]
     if record.used in ("random", "leave-last-out"):
         return _counted(_of(dataset, Assigned(folder, files, record)), [record], by_domain)
     columns = (*COLUMNS, "split") if record.used == "column" else COLUMNS

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lorarec.data import timeline
 from lorarec.data.contract import other_splits
@@ -19,37 +19,16 @@ from lorarec.data.core import OUTSIDE, Core, in_core
 from lorarec.data.draw import can_draw, draw_cuts, draw_parts
 from lorarec.data.duplicates import Duplicates, check_repeats, resolved
 from lorarec.data.duplicates import sentence as repeats_sentence
+from lorarec.data.part_counts import PARTS, PartCounts, count_parts
 from lorarec.errors import DataError, did_you_mean
 from lorarec.record import Record
 
 How = Literal["column", "time", "leave-last-out", "random"]
-PARTS = ("train", "valid", "test")
 LEAK = (
     "leave-last-out leaks across users: what others did after a held-out row is in train. "
     "Use it for published protocols; --split time is the honest default."
 )
 TIMELESS = "Rows without a timestamp count as older than any, in row order."
-
-
-class PartCounts(BaseModel):
-    """What one part of a split holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: int
-    """Interactions."""
-    users: int
-    """Distinct users."""
-    items: int
-    """Distinct items."""
-    cold_users: int
-    """Users without a train row in any domain."""
-    cold_items: int
-    """Items without a train row in any domain."""
-    first: int | None = None
-    """Second of the first row; None without timestamps."""
-    last: int | None = None
-    """Second of the last row."""
 
 
 class SplitRecord(Record):
@@ -300,42 +279,6 @@ def in_parts(frame: pl.DataFrame, record: SplitRecord) -> pl.DataFrame:
         return frame.with_columns(split=pl.Series(PARTS, dtype=pl.String).gather(pl.Series(parts)))
     _check_column(frame)
     return _cut_valid(frame, record) if record.valid_cut_from_train else frame
-
-
-def count_parts(frame: pl.DataFrame) -> dict[str, PartCounts]:
-    """Rows, users, items and cold ones of every part, train, valid and test first.
-
-    Args:
-        frame: Logs with `split` set.
-    """
-    train = frame.filter(pl.col("split") == "train").lazy()
-    known = {c: train.select(c, _known=pl.lit(True)).unique() for c in ("user_id", "item_id")}
-    flagged = (
-        frame.lazy()
-        .select("user_id", "item_id", "split", "timestamp")
-        .join(known["user_id"].rename({"_known": "_user"}), on="user_id", how="left")
-        .join(known["item_id"].rename({"_known": "_item"}), on="item_id", how="left")
-    )
-    counted = (
-        flagged.group_by("split")
-        .agg(
-            rows=pl.len(),
-            users=pl.col("user_id").n_unique(),
-            items=pl.col("item_id").n_unique(),
-            cold_users=pl.col("user_id").filter(pl.col("_user").is_null()).n_unique(),
-            cold_items=pl.col("item_id").filter(pl.col("_item").is_null()).n_unique(),
-            first=pl.col("timestamp").min(),
-            last=pl.col("timestamp").max(),
-        )
-        .collect()
-    )
-    return in_order({row.pop("split"): PartCounts(**row) for row in counted.to_dicts()})
-
-
-def in_order(counts: Mapping[str, PartCounts]) -> dict[str, PartCounts]:
-    """Parts with train, valid and test first, then others by name."""
-    order = [p for p in PARTS if p in counts] + sorted(set(counts) - set(PARTS))
-    return {name: counts[name] for name in order}
 
 
 def _check_column(frame: pl.DataFrame) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorarec.data.folds import rolling_folds, shown_window, window_seconds
-from lorarec.data.splits import SplitRecord, apply_split, count_parts
+from lorarec.data.part_counts import count_parts
+from lorarec.data.splits import SplitRecord, apply_split
 from lorarec.errors import DataError
 
 Canonical = Callable[..., pl.DataFrame]

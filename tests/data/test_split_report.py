@@ -8,6 +8,7 @@ import pytest
 
 from lorarec.data.folds import rolling_folds
 from lorarec.data.logs import load_logs
+from lorarec.data.part_counts import count_parts
 from lorarec.data.prepared.build import prepare
 from lorarec.data.prepared.dataset import PreparedDataset
 from lorarec.data.prepared.manifest import Options
@@ -18,7 +19,7 @@ from lorarec.data.split_report import (
     report_folds,
     report_logs,
 )
-from lorarec.data.splits import How, SplitRecord, apply_split, count_parts, split_logs
+from lorarec.data.splits import How, SplitRecord, apply_split, split_logs
 from lorarec.data.synthetic import make_logs
 from lorarec.errors import DataError
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lorarec.data.splits import PartCounts, SplitRecord, in_order
+from lorarec.data.part_counts import PartCounts, in_order
+from lorarec.data.splits import SplitRecord
 from lorarec.data.timeline import LATER
 
 Array = np.ndarray[Any, Any]

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from lorarec.data import timeline
+from lorarec.data.part_counts import PartCounts
 from lorarec.data.prepared.counting import count_shards
 from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
@@ -15,7 +16,7 @@ from lorarec.data.prepared.pieces import Assigned, cuts_of
 from lorarec.data.prepared.refining import Fallen, count_refined
 from lorarec.data.prepared.shards import scan_rows
 from lorarec.data.prepared.writing import Written
-from lorarec.data.splits import LEAK, TIMELESS, PartCounts, SplitRecord, check_parts, drawn
+from lorarec.data.splits import LEAK, TIMELESS, SplitRecord, check_parts, drawn
 from lorarec.errors import DataError
 
 Cutoffs = tuple[int, int]

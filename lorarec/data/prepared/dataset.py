@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from lorarec.data.duplicates import NUMBERS, resolved
+from lorarec.data.part_counts import in_order
 from lorarec.data.prepared.manifest import (
     TABLES,
     VOCABULARIES,
@@ -22,7 +23,7 @@ from lorarec.data.prepared.manifest import (
 from lorarec.data.prepared.refining import Fallen, find_core, read_fallen
 from lorarec.data.prepared.shards import check_files, scan_rows
 from lorarec.data.schema import SCHEMA
-from lorarec.data.splits import SplitRecord, apply_split, in_order, in_parts
+from lorarec.data.splits import SplitRecord, apply_split, in_parts
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, did_you_mean
 

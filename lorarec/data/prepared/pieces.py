@@ -16,9 +16,10 @@ import polars as pl
 
 from lorarec.data.draw import Pairs, Tally
 from lorarec.data.hashing import id_keys
+from lorarec.data.part_counts import PARTS
 from lorarec.data.prepared.manifest import VOCABULARIES, FileRecord
 from lorarec.data.prepared.shards import scan_rows
-from lorarec.data.splits import PARTS, SplitRecord, draw_line
+from lorarec.data.splits import SplitRecord, draw_line
 from lorarec.data.timeline import leave_last_out
 
 Array = np.ndarray[Any, Any]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lorarec.data import batches
 from lorarec.data.contract import ContractError
-from lorarec.data.prepared import refining
+from lorarec.data.prepared import pieces
 from lorarec.data.prepared.build import append, prepare
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import NAME, Options
@@ -86,7 +86,7 @@ def same_parts(dataset: PreparedDataset, frame: pl.DataFrame, record: SplitRecor
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and lots of a few rows, so that repeats lie in different ones."""
     monkeypatch.setattr(batches.raw_batches, "__defaults__", (False, 7))
-    monkeypatch.setattr(refining, "LOT", 5)
+    monkeypatch.setattr(pieces.pieces, "__defaults__", (pieces.COLUMNS, 5))
 
 
 _some = settings(
@@ -230,14 +230,3 @@ def test_an_append_that_leaves_no_core_changes_nothing(tmp_path: Path) -> None:
         append(dataset.folder, [path], cutoffs=(2, 3))
     assert open_dataset(dataset.folder).digest == dataset.digest
     assert len(list((dataset.folder / "core").iterdir())) == 1
-
-
-def test_no_lot_is_much_larger_than_asked_and_repeats_are_never_apart(tmp_path: Path) -> None:
-    rows: Rows = [(f"u{n % 9}", f"i{n % 2}", "abc"[n % 7 // 3], n, 1.0, "train") for n in range(90)]
-    path = written(rows, tmp_path / "a.parquet")
-    dataset = prepare([path], tmp_path / "set", Options())
-    found = list(refining.lots(dataset.folder, dataset.manifest.files("rows"), size=20))
-    assert sum(len(lot) for lot in found) == 90
-    assert max(len(lot) for lot in found) <= 30
-    pairs = [set(lot.select("user", "item", "domain").rows()) for lot in found]
-    assert sum(map(len, pairs)) == len(set().union(*pairs))
