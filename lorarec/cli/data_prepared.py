@@ -114,8 +114,9 @@ def append(
 
     Rows and ids that are there keep their places, so bases and adapters trained on it before still
     load and find the logs they were trained on. A file that was taken before is not taken again.
-    The cut-offs stay where they are unless they are told to move. Killed at any moment, the data
-    set is the old one or the new one.
+    The cut-offs stay where they are unless they are told to move, and so do rows that were drawn;
+    leave-last-out moves with a user's last rows. Killed at any moment, the data set is the old one
+    or the new one.
 
     \b
     Example:

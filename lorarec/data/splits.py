@@ -36,6 +36,7 @@ class SplitRecord(Record):
 
     later: ClassVar[frozenset[str]] = frozenset(
         {"duplicates", "min_user_rows", "min_item_rows", "repeats", "core"}
+        | {"t_end", "cut_valid", "cut_test"}
     )
 
     how: How

@@ -13,6 +13,7 @@ import polars as pl
 from lorarec.config import Settings
 from lorarec.data.core import OUTSIDE
 from lorarec.data.tables import read_table, write_table
+from lorarec.data.timeline import LATER
 from lorarec.errors import DataError
 from lorarec.jobs.choose import choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
@@ -24,7 +25,7 @@ from lorarec.tracking.store import Store
 
 POPULAR = "popular"
 """`fallback` of a user without a row: the domain's popular items."""
-SEEN_PARTS = ("train", OUTSIDE, "valid", "test")
+SEEN_PARTS = ("train", OUTSIDE, "valid", "test", LATER)
 """A live recommendation leaves out everything the user has had."""
 
 

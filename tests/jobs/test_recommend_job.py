@@ -12,6 +12,7 @@ import torch
 from world import OUTSIDE, Words, World
 
 from lorarec.errors import DataError, NotFoundError
+from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.recommend import Ready, Scored, as_dict, prepare, recommend, score_pairs
 
 USER = "u00057"
@@ -226,3 +227,16 @@ def test_other_logs_serve_a_base_of_any_split(world: World) -> None:
     world.frame.tail(2500).write_parquet(world.folder / "some.parquet")
     ready = prepare("books", world.store, adapter="none", paths=[world.folder / "some.parquet"])
     assert len(recommend(ready, USER, 5).items) == 5
+
+
+def test_what_a_user_had_after_a_folds_test_is_not_recommended(world: World) -> None:
+    times = world.frame["timestamp"].sort()
+    cutoffs = [int(times[int(share * len(times))]) for share in (0.4, 0.5, 0.6)]
+    settings = world.settings.with_options({"data.cutoffs": cutoffs})
+    pretrain(settings, [world.logs], world.store)
+    later = world.frame.filter((pl.col("domain") == "books") & (pl.col("timestamp") >= cutoffs[2]))
+    user = later["user_id"].mode().sort()[0]
+    found = recommend(prepare("books", world.store), user, 1000)
+    had = world.frame.filter(domain="books", user_id=user)["item_id"]
+    assert found.items
+    assert not set(found.items) & set(had)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from adapters import made
 
-from lorarec.lora.attach import Touched, adapter_parameters
+from lorarec.lora.adapter import Adapter, save_adapter
+from lorarec.lora.attach import Touched, adapter_parameters, attach
+from lorarec.lora.config import lora_config
+from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
 from lorarec.training.optimizers import RowAdam
 
@@ -68,3 +74,21 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def base(base_maker: Callable[..., Any]) -> Base:
+    found: Base = base_maker()
+    return found
+
+
+@pytest.fixture
+def adapter(base: Base, touched: Touched, train_a_bit: Callable[[BaseModel], BaseModel]) -> Adapter:
+    config = lora_config(2, 4, "users:1,items:3,transform,bias", alpha=1.5, seed=4)
+    return made(base, train_a_bit(attach(base.model, config, touched)), config)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, adapter: Adapter) -> Path:
+    save_adapter(adapter, tmp_path)
+    return tmp_path

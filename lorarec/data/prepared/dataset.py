@@ -20,10 +20,10 @@ from lorarec.data.prepared.manifest import (
     is_prepared,
     read_manifest,
 )
-from lorarec.data.prepared.refining import Fallen, find_core, read_fallen
+from lorarec.data.prepared.refining import Fallen, by_numbers, find_core, read_fallen
 from lorarec.data.prepared.shards import check_files, scan_rows
 from lorarec.data.schema import SCHEMA
-from lorarec.data.splits import SplitRecord, apply_split, in_parts
+from lorarec.data.splits import SplitRecord, apply_split
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, did_you_mean
 
@@ -131,7 +131,7 @@ class PreparedDataset:
         if split.follows_the_rows:
             whole = apply_split(self.frame(), split)
             return whole if domain is None else whole.filter(pl.col("domain") == domain)
-        rows = in_parts(self.scan(domain).collect(), split)
+        rows = by_numbers(self.scan(domain).collect(), split)
         rows, _ = resolved(rows, split.duplicates, NUMBERS)
         if split.has_core:
             rows, _ = self._fallen(split).mark(rows)

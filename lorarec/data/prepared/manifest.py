@@ -54,7 +54,9 @@ class SourceFile(Record):
 class Options(Record):
     """How logs become rows; fixed by `prepare`, and the same for every `append`."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"duplicates", "min_user_rows", "min_item_rows"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"duplicates", "min_user_rows", "min_item_rows", "seed"}
+    )
 
     columns: dict[str, str] = Field(default_factory=dict)
     """Contract name → the files' name."""

@@ -46,6 +46,11 @@ class Fallen:
         return rows.with_columns(parts), core
 
 
+def by_numbers(rows: pl.DataFrame, split: SplitRecord) -> pl.DataFrame:
+    """Some rows of shards in the part where they fall, by time or by their column."""
+    return rows if split.used == "column" else in_parts(rows, split)
+
+
 def assigned(
     folder: Path, files: Sequence[FileRecord], split: SplitRecord, whole: bool = False
 ) -> Iterator[pl.DataFrame]:
@@ -71,7 +76,7 @@ def assigned(
         else (scan_rows(folder, [record]).collect() for record in records)
     )
     for rows in lots:
-        yield in_parts(rows, split)
+        yield by_numbers(rows, split)
 
 
 def refined_lots(
