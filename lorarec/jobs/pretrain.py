@@ -78,7 +78,7 @@ def pretrain(
     frame, source = DataSource.of(paths, settings.data).read()
     if source.dropped:
         listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
-    split_frame, split = _split(settings, frame, source)
+    split_frame, split = split_of(settings, frame, source)
     for note in split.notes:
         listen.say(note)
     kept = without(split_frame, exclude)
@@ -99,7 +99,8 @@ def pretrain(
             )
         for epoch, metrics in enumerate(history.epochs):
             run.log_metrics(metrics, step=epoch)
-        info = _describe(settings, model, users, items, kept, exclude, source, split, history)
+        metrics = history.epochs[history.best_epoch]
+        info = described(settings, model, users, items, kept, exclude, source, split, metrics)
         base = Base(model, users, items, info, domain_bias)
         with run.artifact_folder("base") as folder:
             save_base(base, folder)
@@ -110,7 +111,7 @@ def pretrain(
     return Pretrained(base, run.uri, history)
 
 
-def _split(
+def split_of(
     settings: Settings, frame: pl.DataFrame, source: DataSource
 ) -> tuple[pl.DataFrame, SplitRecord]:
     """The split that a prepared data set brings, or the one that the settings ask for."""
@@ -242,7 +243,7 @@ def shared_bias(
     return (total / weight.clamp(min=1)).unsqueeze(1)
 
 
-def _describe(
+def described(
     settings: Settings,
     model: MatrixFactorization,
     users: Vocabulary,
@@ -251,8 +252,9 @@ def _describe(
     exclude: Sequence[str],
     source: DataSource,
     split: SplitRecord,
-    history: History,
+    metrics: dict[str, float],
 ) -> BaseInfo:
+    """All that is known of a base that was just made of split logs, ready to be saved with it."""
     vocabularies = (users.digest(), items.digest())
     return BaseInfo(
         dim=model.dim,
@@ -270,6 +272,6 @@ def _describe(
         data=source.model_copy(update={"split": None}),  # it stands below
         split=split,
         seed=settings.train.seed,
-        metrics=history.epochs[history.best_epoch],
+        metrics=metrics,
         versions=library_versions(),
     )

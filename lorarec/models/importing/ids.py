@@ -75,7 +75,7 @@ def with_ids(factors: Factors, user_ids: Path | None, item_ids: Path | None) -> 
     return factors
 
 
-def matched(factors: Factors, orders: Sequence[Order]) -> tuple[Factors, str]:
+def matched(factors: Factors, orders: Sequence[Order]) -> tuple[Factors, str | None]:
     """Factors that have ids; without any, their rows are those of a data set as long as they are.
 
     Args:
@@ -83,15 +83,14 @@ def matched(factors: Factors, orders: Sequence[Order]) -> tuple[Factors, str]:
         orders: Ways to number the data set, the likeliest first.
 
     Returns:
-        The factors, and where the ids come from, as a word for the record: `source`, or the name of
-        the order.
+        The factors, and the name of the order that was taken; None where they had ids.
 
     Raises:
         DataError: One side alone has ids, or no order has as many users and as many items.
     """
     has = [factors.user_ids is not None, factors.item_ids is not None]
     if all(has):
-        return factors, "source"
+        return factors, None
     if any(has):
         lacking = "item" if has[0] else "user"
         raise DataError(
@@ -109,23 +108,24 @@ def matched(factors: Factors, orders: Sequence[Order]) -> tuple[Factors, str]:
     )
 
 
-def known_to(factors: Factors, users: pl.Series, items: pl.Series) -> dict[str, tuple[int, int]]:
+def known_to(
+    users: Vocabulary, items: Vocabulary, frame: pl.DataFrame
+) -> dict[str, tuple[int, int]]:
     """How many ids of some rows an imported model knows: `users`, `items` → (known, in all).
 
     Args:
-        factors: With ids.
-        users: User of each row; repeats count once.
-        items: Item of each row.
+        users: The model's.
+        items: The model's.
+        frame: Rows with `user_id` and `item_id`; repeats count once.
 
     Raises:
         DataError: It knows no user or no item: the ids are of another kind.
     """
     found = {}
     for name, ids, vocabulary in (
-        ("users", users, factors.user_ids),
-        ("items", items, factors.item_ids),
+        ("users", frame["user_id"], users),
+        ("items", frame["item_id"], items),
     ):
-        assert vocabulary is not None
         distinct = ids.unique(maintain_order=True)
         known = int((vocabulary.rows(distinct, missing="mark") >= 0).sum())
         if not known:
