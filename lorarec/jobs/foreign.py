@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from lorarec.config import Settings
 from lorarec.data.prepared.dataset import open_dataset
@@ -24,8 +23,7 @@ from lorarec.models.artefact import Base, load_base
 from lorarec.models.importing.factors import Factors
 from lorarec.models.importing.ids import Order, matched, with_ids
 from lorarec.models.importing.reading import read_factors
-from lorarec.models.importing.scaling import balanced, scaled
-from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.models.importing.scaling import rescaled
 from lorarec.models.origin import Until
 from lorarec.storage import sha256_file
 from lorarec.tracking.registry import resolve
@@ -156,15 +154,7 @@ class Vectors(Foreign):
         source: DataSource,
         split: SplitRecord,
     ) -> Base:
-        found = balanced(scaled(self._factors, scale))
-        bias = found.item_bias
-        model = MatrixFactorization.from_tables(
-            torch.from_numpy(found.users),
-            torch.from_numpy(found.items),
-            "dot",
-            1.0,
-            None if bias is None else torch.from_numpy(bias).unsqueeze(1),
-        ).requires_grad_(False)
+        model = rescaled(self._factors, scale)
         info = described(settings, model, self.users, self.items, frame, (), source, split, {})
         return Base(model, self.users, self.items, info)
 

@@ -28,8 +28,6 @@ from lorarec.training.loop import STOP_METRIC
 
 SHARES = (1.0, 1 / 4, 1 / 16, 1 / 64, 1 / 256)
 """Of the likeliest scale; these are tried in turn, until one is worse than the best."""
-EPOCHS = 5
-"""Of a trial adapter."""
 TRIAL_ROWS = 50_000
 """The trial is on the largest domain of at most so many train rows."""
 SAMPLE = 2000
@@ -99,10 +97,10 @@ def fitting_scale(
     device: str,
     listen: Listener,
 ) -> float:
-    """The power of two under which a short trial adapter of one domain validates best.
+    """The power of two under which a trial adapter of one domain validates best.
 
     Args:
-        settings: Its section `adapt` says how the trial is trained, but for the epochs.
+        settings: Its section `adapt` says how a trial is trained; one step size is enough.
         rescaled: The base with its scores multiplied by a number.
         frame: Split logs.
         train: Train rows over the base's vocabularies.
@@ -127,19 +125,14 @@ def fitting_scale(
         return 1.0
     dim = base.model.dim
     config = lora_config(min(settings.adapt.rank, dim), dim, seed=seed)
-    short = settings.with_options(
-        {
-            "adapt.epochs": min(EPOCHS, settings.adapt.epochs),
-            "adapt.learning_rate_grid": [1.0],
-        }
-    )
+    single = settings.with_options({"adapt.learning_rate_grid": [1.0]})
     quiet = Listener(begin=listen.begin, step=listen.step)
     tried: dict[float, float] = {}
     for scale in (found.scale * share for share in SHARES):
         one = rescaled(scale)
         data = domain_data(one, frame, domain)
         try:
-            trial = search(short, config, one, data, device, quiet)
+            trial = search(single, config, one, data, device, quiet)
         except TrainingError:
             continue
         tried[scale] = trial.metrics.get(STOP_METRIC, 0.0)
@@ -152,7 +145,7 @@ def fitting_scale(
     listed = ", ".join(f"{scale:g} → {value:.4f}" for scale, value in tried.items())
     listen.say(
         f"Scores are multiplied by {best:g}, which changes no ranking, so that adapters train "
-        f"well: validation nDCG of {domain} after {short.adapt.epochs} epochs by scale: {listed}."
+        f"well: validation nDCG of an adapter of {domain} by scale: {listed}."
     )
     return best
 

@@ -90,7 +90,15 @@ def pretrain(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(kept)
-        model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        if settings.model.name == "mf":
+            model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        else:
+            from lorarec.jobs.implicit_base import train_implicit
+
+            model, history = train_implicit(
+                settings, kept, users, items, source, split, device, listen
+            )
+            domain_bias = {}
         if history.best_epoch == 0:
             listen.say(
                 f"No epoch of {len(history.epochs) - 1} validated better than the start: the base "

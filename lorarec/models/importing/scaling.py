@@ -11,8 +11,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from lorarec.models.importing.factors import Factors
+from lorarec.models.matrix_factorization import MatrixFactorization
 
 
 def power_of_two(value: float) -> float:
@@ -54,3 +56,16 @@ def balanced(factors: Factors) -> Factors:
         users=factors.users * np.float32(half),
         items=factors.items * np.float32(1 / half),
     )
+
+
+def rescaled(factors: Factors, scale: float) -> MatrixFactorization:
+    """A frozen model whose scores are `scale` times those of the factors, users and items even."""
+    found = balanced(scaled(factors, scale))
+    bias = found.item_bias
+    return MatrixFactorization.from_tables(
+        torch.from_numpy(found.users),
+        torch.from_numpy(found.items),
+        "dot",
+        1.0,
+        None if bias is None else torch.from_numpy(bias).unsqueeze(1),
+    ).requires_grad_(False)
