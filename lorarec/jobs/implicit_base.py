@@ -47,9 +47,9 @@ def train_implicit(
 
     All domains are one matrix of users and items. ALS takes the sum of a pair's weights, times
     alpha, as its confidence; BPR takes which pairs there are. Validation after each pass decides
-    which is kept, and when ALS stops; BPR falls before it rises, so it has all its passes. implicit works on the CPU. ALS gives the same numbers on
-    any number of threads, BPR on one alone, so that is what it has unless [train] threads says
-    more.
+    which is kept, and when ALS stops; BPR falls before it rises, so it has all its passes. implicit
+    works on the CPU. ALS gives the same numbers on any number of threads, BPR on one alone, so that
+    is what it has unless [train] threads says more.
 
     Returns:
         The model on the CPU, at the scale that adapters train best on, and what happened; what
