@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -22,7 +23,8 @@ def listening() -> Iterator[Listener]:
 
         def step(done: Progress) -> None:
             if meters and done.rows:
-                meters[0].update(done.rows, loss=done.loss, rows_per_second=done.rows_per_second)
+                loss = None if math.isnan(done.loss) else done.loss  # implicit tells none
+                meters[0].update(done.rows, loss=loss, rows_per_second=done.rows_per_second)
 
         def tell(text: str) -> None:
             say(text)

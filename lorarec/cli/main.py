@@ -23,6 +23,7 @@ from lorarec.errors import LorarecError, did_you_mean
 COMMANDS = {
     "data": "Make, check and describe interaction logs.",
     "pretrain": "Train one base model on the logs of many domains.",
+    "import": "Make a base of a model that was trained elsewhere.",
     "adapt": "Train a LoRA adapter for one domain.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
     "recommend": "Rank a domain's items for a user.",
@@ -31,6 +32,8 @@ COMMANDS = {
     "ui": "Open the MLflow UI on the project's own store.",
 }
 """Every command and its short help; each lives in the module lorarec.cli.<command>."""
+MODULES = {"import": "import_base"}
+"""Commands whose own name cannot be a module's."""
 
 OK, REFUSED, UNEXPECTED, INTERRUPTED = 0, 2, 3, 130
 _DISK = {
@@ -72,7 +75,8 @@ class LazyGroup(click.Group):
         """Import the command's module; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"lorarec.cli.{cmd_name}"), cmd_name)
+        name = MODULES.get(cmd_name, cmd_name)
+        command = getattr(importlib.import_module(f"lorarec.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return settings_options(command)
 

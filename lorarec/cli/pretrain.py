@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     "--data", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
     metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
 )  # fmt: skip
-@click.option("--model", type=click.Choice(["mf"]), help="Matrix factorization.  [default: mf]")
+@click.option(
+    "--model", type=click.Choice(["mf", "als", "bpr"]),
+    help="Matrix factorization; or ALS or BPR of implicit.  [default: mf]",
+)  # fmt: skip
 @click.option("--dim", type=int, help="Length of a vector.  [default: 128]")
 @click.option(
     "--exclude-domain", "exclude", multiple=True, metavar="D",
@@ -62,6 +65,7 @@ def pretrain(
     Example:
       lorarec pretrain --data data/sample --epochs 10
       lorarec pretrain --data logs.parquet --split column --exclude-domain games
+      lorarec pretrain --data data/sample --model als --set implicit.alpha=10
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.pretrain import pretrain as job

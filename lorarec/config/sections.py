@@ -157,8 +157,8 @@ class Data(Section):
 class Model(Section):
     """The base model's shape."""
 
-    name: Literal["mf"] = "mf"
-    """`mf`: matrix factorization."""
+    name: Literal["mf", "als", "bpr"] = "mf"
+    """`mf`: matrix factorization; `als` and `bpr`: those of implicit, compared by dot product."""
 
     dim: int = Field(default=128, ge=1, le=4096)
     """Length of a user's and an item's vector, 1 to 4096."""
@@ -203,6 +203,20 @@ class Train(Section):
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; None leaves it to torch."""
+
+
+class Implicit(Section):
+    """How `--model als` and `--model bpr` are trained; epochs, patience and seed come from `train`,
+    the number of factors is the model's `dim`."""
+
+    regularization: float = Field(default=0.01, ge=0.0)
+    """Pull of all vectors toward zero, 0 or more."""
+
+    alpha: Positive = 1.0
+    """ALS: confidence of an interaction of weight 1, above 0; other pairs have 1."""
+
+    learning_rate: Positive = 0.05
+    """BPR: step size, above 0."""
 
 
 class Adapt(Section):

@@ -14,6 +14,7 @@ from lorarec.config.sections import (
     Adapt,
     Data,
     Evaluate,
+    Implicit,
     Model,
     Section,
     Tracking,
@@ -33,6 +34,8 @@ class Settings(Section):
     """The base model's shape."""
     train: Train = Field(default_factory=Train)
     """How a base is trained."""
+    implicit: Implicit = Field(default_factory=Implicit)
+    """How implicit's models are trained."""
     adapt: Adapt = Field(default_factory=Adapt)
     """How an adapter is trained."""
     evaluate: Evaluate = Field(default_factory=Evaluate)

@@ -11,7 +11,7 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import Base, load_base
 from lorarec.record import load_record
 from lorarec.tracking.info import RunInfo
-from lorarec.tracking.registry import newest, resolve
+from lorarec.tracking.registry import newest, newest_base, resolve
 from lorarec.tracking.store import Store
 
 NO_ADAPTER = "none"
@@ -34,7 +34,7 @@ def choose_base(store: Store, uri: str | None, listen: Listener) -> Chosen:
         ArtifactError: It is there and broken.
     """
     if uri is None:
-        info = newest(store, "pretrain")
+        info = newest_base(store)
         if info is None:
             raise NotFoundError(
                 f"There is no finished base in {store.uri}. Expected one; make it first: "
@@ -43,7 +43,10 @@ def choose_base(store: Store, uri: str | None, listen: Listener) -> Chosen:
         listen.say(f"Base: {_named(info)}, the newest.")
         uri = info.uri
     folder, run = resolve(store, uri, "base")
-    return Chosen(load_base(folder), run.uri if run else None)
+    base = load_base(folder)
+    if base.info.origin is not None and (warning := base.info.origin.warning()):
+        listen.say(warning)
+    return Chosen(base, run.uri if run else None)
 
 
 def choose_adapter(
@@ -73,7 +76,7 @@ def choose_adapter(
         adapter = load_adapter(folder, base)
     except AdapterMismatchError as error:
         record = load_record(folder / "adapter.json", AdapterInfo)
-        found = newest(store, "pretrain", base_digest=record.base_digest)
+        found = newest_base(store, base_digest=record.base_digest)
         hint = f" Its base is here: --base {found.uri}" if found else ""
         raise AdapterMismatchError(f"{error}{hint}") from error
     if adapter.info.domain != domain:

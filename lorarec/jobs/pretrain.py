@@ -11,12 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lorarec.config import Settings
-from lorarec.config.sections import Data
-from lorarec.data.small_domains import small_domains, too_small
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
-from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.lora.layers import DomainBias
@@ -77,18 +74,8 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
-    source = DataSource.of(paths, settings.data)
-    split_frame, split, source = source.read_split(settings.data, settings.train.seed)
-    if source.dropped:
-        listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
-    for note in split.notes:
-        listen.say(note)
-    for note in unused_policies(source, split, settings.data):
-        listen.say(note)
-    kept = without(split_frame, exclude)
-    small = small_domains(train_rows(kept), settings.data.min_domain_rows)
-    if (sentence := too_small(small, settings.data.min_domain_rows, "train rows")) is not None:
-        listen.say(f"Warning: {sentence}")
+    logs = read_split_logs(settings, paths, exclude, listen)
+    kept, split, source = logs.frame, logs.split, logs.source
     tags = standard_tags(
         data_digest=source.digest, split=split.used, cutoff=split.t_test, device=device
     )
@@ -97,7 +84,15 @@ def pretrain(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(kept)
-        model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        if settings.model.name == "mf":
+            model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        else:
+            from lorarec.jobs.implicit_base import train_implicit
+
+            model, history = train_implicit(
+                settings, kept, users, items, source, split, device, listen
+            )
+            domain_bias = {}
         if history.best_epoch == 0:
             listen.say(
                 f"No epoch of {len(history.epochs) - 1} validated better than the start: the base "
@@ -106,72 +101,17 @@ def pretrain(
             )
         for epoch, metrics in enumerate(history.epochs):
             run.log_metrics(metrics, step=epoch)
-        info = _describe(settings, model, users, items, kept, exclude, source, split, history)
+        metrics = history.epochs[history.best_epoch]
+        info = described(settings, model, users, items, kept, exclude, source, split, metrics)
         base = Base(model, users, items, info, domain_bias)
         with run.artifact_folder("base") as folder:
             save_base(base, folder)
         run.log_metrics({"train_seconds": history.seconds, "best_epoch": history.best_epoch})
         run.log_metrics(info.metrics, step=len(history.epochs))
         run.log_json("split.json", split.model_dump())
-        run.log_metrics(left_out(source, split, small))
+        run.log_metrics(logs.left_out())
         run.set_tags(standard_tags(base_digest=base.digest))
     return Pretrained(base, run.uri, history)
-
-
-def left_out(source: DataSource, split: SplitRecord, small: dict[str, int]) -> dict[str, float]:
-    """What was left out of the logs and of train, and the domains too small to adapt, as numbers.
-
-    Which rows of which part is in `split.json`.
-    """
-    found = {
-        "rows_low_rating": source.dropped,
-        "rows_repeated": sum(split.repeats.values()),
-        "small_domains": len(small),
-    }
-    if split.core is not None:
-        found |= {
-            "core_users_out": split.core.users,
-            "core_items_out": split.core.items,
-            "core_rows_out": split.core.rows,
-        }
-    return {name: float(count) for name, count in found.items()}
-
-
-def train_rows(frame: pl.DataFrame) -> dict[str, int]:
-    """Train rows of each domain of split logs; a domain without one has 0."""
-    counts = frame.group_by("domain").agg((pl.col("split") == "train").sum())
-    return dict(counts.iter_rows())
-
-
-def unused_policies(source: DataSource, split: SplitRecord, data: Data) -> list[str]:
-    """Sentences on settings that a prepared data set does not follow: it brings its own."""
-    if source.split is None or data.cutoffs is not None:
-        return []
-    return [
-        f"The data set was prepared with [data] {name} {getattr(split, name)}: {name} "
-        f"{getattr(data, name)} is not used. Prepare it again to change that."
-        for name in ("duplicates", "min_user_rows", "min_item_rows")
-        if getattr(split, name) != getattr(data, name) != Data.model_fields[name].default
-    ]
-
-
-def without(frame: pl.DataFrame, excluded: Sequence[str]) -> pl.DataFrame:
-    """The logs without some domains.
-
-    Raises:
-        NotFoundError: A domain is not there, or none would be left.
-    """
-    domains = frame["domain"].unique().sort().to_list()
-    for name in excluded:
-        if name not in domains:
-            raise NotFoundError(
-                f"There is no domain {name!r} to exclude.{did_you_mean(name, domains)}"
-            )
-    if not set(domains) - set(excluded):
-        raise NotFoundError(
-            f"All domains are excluded ({', '.join(domains)}). Expected at least one to train on."
-        )
-    return frame.filter(~pl.col("domain").is_in(list(excluded))) if excluded else frame
 
 
 def trained_ids(frame: pl.DataFrame) -> tuple[Vocabulary, Vocabulary]:
@@ -271,7 +211,7 @@ def shared_bias(
     return (total / weight.clamp(min=1)).unsqueeze(1)
 
 
-def _describe(
+def described(
     settings: Settings,
     model: MatrixFactorization,
     users: Vocabulary,
@@ -280,8 +220,9 @@ def _describe(
     exclude: Sequence[str],
     source: DataSource,
     split: SplitRecord,
-    history: History,
+    metrics: dict[str, float],
 ) -> BaseInfo:
+    """All that is known of a base that was just made of split logs, ready to be saved with it."""
     vocabularies = (users.digest(), items.digest())
     return BaseInfo(
         dim=model.dim,
@@ -299,6 +240,6 @@ def _describe(
         data=source.model_copy(update={"split": None}),  # it stands below
         split=split,
         seed=settings.train.seed,
-        metrics=history.epochs[history.best_epoch],
+        metrics=metrics,
         versions=library_versions(),
     )

@@ -17,6 +17,7 @@ from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ArtifactError
 from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.models.origin import Origin
 from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
@@ -59,6 +60,8 @@ class BaseInfo(Record):
     """Validation metrics of the kept epoch."""
     versions: dict[str, str]
     """Of the libraries that made it."""
+    origin: Origin | None = None
+    """Where an imported base comes from; None for one that was trained here."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,12 @@ from lorarec.tracking.runs import TAG, local_folder
 if TYPE_CHECKING:
     from lorarec.tracking.store import Store
 
-__all__ = ["RunInfo", "find_run", "newest", "recent_runs", "resolve"]
+__all__ = ["RunInfo", "find_run", "newest", "newest_base", "recent_runs", "resolve"]
 
 PAGE = 200
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _QUOTABLE = re.compile(r"[\w.:/ -]*")
+_NAMES = {"source": "base"}
 _NEXT = {
     "base": "Make one with: lorarec pretrain --data PATH",
     "adapter": "Make one with: lorarec adapt --domain D --rank 8",
@@ -31,7 +32,7 @@ def newest(store: Store, kind: str, **tags: str | None) -> RunInfo | None:
 
     Args:
         store: Where to look.
-        kind: `pretrain`, `adapt`, `full` or `evaluate`.
+        kind: `pretrain`, `import`, `adapt`, `full` or `evaluate`.
         **tags: Standard tags that it must have, such as `domain="books"`, `base_digest=...`;
             None asks for nothing.
 
@@ -53,6 +54,12 @@ def newest(store: Store, kind: str, **tags: str | None) -> RunInfo | None:
         if all(info.tags.get(TAG + name) == value for name, value in wanted.items()):
             return info
     return None
+
+
+def newest_base(store: Store, **tags: str | None) -> RunInfo | None:
+    """The finished run that made a base, trained or imported, and began last; as `newest`."""
+    found = [newest(store, kind, **tags) for kind in ("pretrain", "import")]
+    return max((info for info in found if info), key=lambda info: info.started, default=None)
 
 
 def recent_runs(store: Store, limit: int = 20) -> list[RunInfo]:
@@ -103,10 +110,11 @@ def resolve(store: Store, uri: str, kind: str) -> tuple[Path, RunInfo | None]:
         store: Where runs and registered models are looked up.
         uri: `runs:/<run id>`, `runs:/<run id>/base`, a run id of 32 hex digits, a local folder,
             `models:/<name>/<version>` or `models:/<name>@<alias>`.
-        kind: `base` or `adapter`: the artifact that a run without a path stands for.
+        kind: `base` or `adapter`: the artifact that a run without a path stands for. `source`
+            stands for `base` too, and takes any other artifact, a file as well, by its path.
 
     Returns:
-        The folder, and the run that made it (None for a local folder).
+        The folder or file, and the run that made it (None for a local folder).
 
     Raises:
         NotFoundError: Nothing is there.
@@ -118,7 +126,7 @@ def resolve(store: Store, uri: str, kind: str) -> tuple[Path, RunInfo | None]:
     run_id, _, path = uri.removeprefix("runs:/").strip("/").partition("/")
     if uri.startswith("runs:/") or _RUN_ID.fullmatch(uri):
         info = find_run(store, run_id)
-        return _artifact(store, info, path or kind, kind), info
+        return _artifact(store, info, path or _NAMES.get(kind, kind), kind), info
     return _folder(Path(uri.removeprefix("file://")).expanduser(), uri, kind), None
 
 
@@ -157,20 +165,27 @@ def _artifact(store: Store, info: RunInfo, path: str, kind: str) -> Path:
         raise NotFoundError(f"{path!r} leads out of the run {info.run_id}. Expected {kind!r}.")
     local = local_folder(info.artifact_uri)
     if local is not None:
-        if (local / path).is_dir():
+        if _is_there(local / path, kind):
             return local / path
         # The store may have been moved since: look beside it.
         if store.artifact_root and (moved := store.artifact_root / info.run_id).is_dir():
             beside = moved / "artifacts" / path
-            if beside.is_dir():
+            if _is_there(beside, kind):
                 return beside
         raise _missing(info, path, kind)
     return _downloaded(store, info, path, kind)
 
 
+def _is_there(path: Path, kind: str) -> bool:
+    return path.is_dir() or (kind == "source" and path.is_file())
+
+
 def _downloaded(store: Store, info: RunInfo, path: str, kind: str) -> Path:
     with refusals(store.uri):
-        if not store.client.list_artifacts(info.run_id, path):
+        parent = Path(path).parent.as_posix()
+        beside = store.client.list_artifacts(info.run_id, None if parent == "." else parent)
+        is_folder = {entry.path: entry.is_dir for entry in beside}.get(path)
+        if is_folder is None or not (is_folder or kind == "source"):
             raise _missing(info, path, kind)
         return Path(store.client.download_artifacts(info.run_id, path))
 

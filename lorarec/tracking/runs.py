@@ -24,7 +24,7 @@ from lorarec.tracking.refusals import refusals
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KINDS = ("pretrain", "adapt", "full", "evaluate")
+KINDS = ("pretrain", "import", "adapt", "full", "evaluate")
 TAG = "lorarec."
 STANDARD_TAGS = (
     "domain",
@@ -40,6 +40,9 @@ STANDARD_TAGS = (
     "recall_denominator",
     "device",
     "recipe",
+    "source",
+    "source_digest",
+    "leak",
 )
 """Written as `lorarec.domain` and so on; `lorarec.kind`, `.version` and `.git_sha` come along."""
 

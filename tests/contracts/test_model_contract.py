@@ -14,6 +14,8 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.lora.attach import Touched, adapter_parameters, attach, merged
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
 from lorarec.models.base import BaseModel
+from lorarec.models.importing.factors import Factors
+from lorarec.models.importing.scaling import rescaled
 from lorarec.models.matrix_factorization import MatrixFactorization, Similarity
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import Options, fit
@@ -54,6 +56,14 @@ def adapted(config: AdapterConfig, similarity: Similarity = "cosine") -> BaseMod
     return model
 
 
+def imported() -> MatrixFactorization:
+    """As implicit's BPR comes in: factors far longer on one side, and a bias."""
+    rng = np.random.default_rng(5)
+    users, items = (rng.normal(size=(SIDE, DIM)).astype(np.float32) for _ in range(2))
+    bias = rng.normal(size=SIDE).astype(np.float32)
+    return rescaled(Factors(users * np.float32(0.3), items * np.float32(0.02), "npz", bias), 0.25)
+
+
 MODELS: dict[str, Callable[[], BaseModel]] = {
     "cosine": lambda: plain("cosine"),
     "dot": lambda: plain("dot"),
@@ -63,6 +73,7 @@ MODELS: dict[str, Callable[[], BaseModel]] = {
     "lora on dot": lambda: adapted(lora_config(4, DIM), "dot"),
     "row lora": lambda: adapted(lora_config(4, DIM, "users,items")),
     "full": lambda: adapted(full_config()),
+    "imported": imported,
     "merged": lambda: merged(adapted(lora_config(4, DIM))),
 }
 ROWS = torch.tensor([3, 15, 0, 3])
