@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.options import check_loss, drawn_power, loop_options
 from lorarec.lora.layers import DomainBias
 from lorarec.models.artefact import (
     Base,
@@ -33,8 +35,9 @@ from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device, set_threads
 from lorarec.training.examples import examples_of
-from lorarec.training.loop import History, Options, fit
+from lorarec.training.loop import History, fit
 from lorarec.training.spectral import spectral_tables
+from lorarec.training.temperature import LearntTemperature
 from lorarec.training.validation import RankingValidation
 
 
@@ -178,7 +181,8 @@ def train_base(
     model = MatrixFactorization.from_tables(
         start_users, start_items, settings.model.similarity, settings.model.temperature
     ).to(device)
-    examples = examples_of(fitted, domains, device=device)
+    check_loss(train, model)
+    examples = examples_of(fitted, domains, drawn_power(train), device)
     models: dict[str, BaseModel] = {}
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
     for domain in examples:
@@ -186,25 +190,28 @@ def train_base(
         models[domain.name] = model.replaced(bias=bias)
         parameters[f"bias.{domain.name}"] = bias.b
     validation = RankingValidation(fitted, validated, domains, train.seed, device)
+    temperature = None
+    if train.learn_temperature:
+        temperature = LearntTemperature(models.values(), device)
+        parameters["temperature"] = temperature.theta
+
+    def validate() -> dict[str, float]:
+        with temperature.applied() if temperature is not None else nullcontext():
+            return validation(models)
+
     listen.begin("pretrain", train.epochs * sum(map(len, examples)))
     history = fit(
         models,
         parameters,
         examples,
-        Options(
-            epochs=train.epochs,
-            batch_size=train.batch_size,
-            negatives=train.negatives,
-            learning_rate=train.learning_rate,
-            weight_decay=train.weight_decay,
-            patience=train.patience,
-            seed=train.seed,
-            averaging=train.averaging,
-            lower=f"--set train.learning_rate={train.learning_rate / 10:g}",
-        ),
-        lambda: validation(models),
+        loop_options(train, train, train.learning_rate, train.seed, temperature),
+        validate,
         listen.step,
+        say=listen.say,
     )
+    if temperature is not None:
+        temperature.settle()
+        model.temperature = temperature.value
     counts = {d.name: d.sampler.counts for d in examples}
     bias_table = shared_bias(len(items), {n: models[n].bias for n in models}, counts)
     whole = model.replaced(bias=ItemBias(bias_table)).to("cpu")
