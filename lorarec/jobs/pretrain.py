@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,7 @@ from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
+from lorarec.jobs.checkpointing import Checkpointing
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.options import check_loss, drawn_power, loop_options
@@ -31,8 +32,10 @@ from lorarec.models.artefact import (
 from lorarec.models.base import BaseModel, ItemBias
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.storage import sha256_bytes
+from lorarec.tracking.interrupts import held
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
+from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.device import resolve_device, set_threads
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import History, fit
@@ -57,6 +60,7 @@ def pretrain(
     store: Store,
     exclude: Sequence[str] = (),
     listen: Listener = SILENT,
+    checkpointing: Checkpointing | None = None,
 ) -> Pretrained:
     """Train a base on the logs and record it as one MLflow run with the base as its artefact.
 
@@ -69,8 +73,12 @@ def pretrain(
         store: Where the run goes.
         exclude: Domains kept out of training, validation and vocabularies.
         listen: Takes words and progress.
+        checkpointing: Where to save on the way and to go on from; what is there is removed once
+            the base is recorded.
 
     Raises:
+        ConfigError: A checkpoint of other settings.
+        StoreError: A checkpoint that nobody asked to go on from.
         DataError: The logs break the column contract.
         NotFoundError: An excluded domain is not in the logs.
         TrainingError: A domain has nothing to train on.
@@ -85,6 +93,10 @@ def pretrain(
     for note in split.notes:
         listen.say(note)
     kept = without(split_frame, exclude)
+    checkpoints = None
+    if checkpointing is not None:
+        checkpoints = checkpointing.checkpoints(settings, source, split, exclude)
+        checkpoints.open()
     tags = standard_tags(
         data_digest=source.digest, split=split.used, cutoff=split.t_test, device=device
     )
@@ -93,7 +105,9 @@ def pretrain(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(kept)
-        model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        model, domain_bias, history = train_base(
+            settings, kept, users, items, device, listen, checkpoints
+        )
         if history.best_epoch == 0:
             listen.say(
                 f"No epoch of {len(history.epochs) - 1} validated better than the start: the base "
@@ -110,6 +124,8 @@ def pretrain(
         run.log_metrics(info.metrics, step=len(history.epochs))
         run.log_json("split.json", split.model_dump())
         run.set_tags(standard_tags(base_digest=base.digest))
+        if checkpoints is not None:
+            checkpoints.remove()
     return Pretrained(base, run.uri, history)
 
 
@@ -161,6 +177,7 @@ def train_base(
     items: Vocabulary,
     device: str,
     listen: Listener = SILENT,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[MatrixFactorization, dict[str, DomainBiases], History]:
     """Train a matrix factorization on split logs.
 
@@ -200,15 +217,27 @@ def train_base(
             return validation(models)
 
     listen.begin("pretrain", train.epochs * sum(map(len, examples)))
-    history = fit(
-        models,
-        parameters,
-        examples,
-        loop_options(train, train, train.learning_rate, train.seed, temperature),
-        validate,
-        listen.step,
-        say=listen.say,
-    )
+    # Without checkpoints Ctrl-C ends training at once; with them it ends after a whole step.
+    holding: AbstractContextManager[list[int]] = nullcontext([]) if checkpoints is None else held()
+    with holding as asked:
+        if checkpoints is not None:
+            checkpoints = replace(checkpoints, stop=lambda: bool(asked))
+            _tell_start(checkpoints, listen)
+        history = fit(
+            models,
+            parameters,
+            examples,
+            loop_options(train, train, train.learning_rate, train.seed, temperature),
+            validate,
+            listen.step,
+            checkpoints,
+            listen.say,
+        )
+        if checkpoints is not None and history.stopped:
+            listen.say(
+                f"Saved at step {checkpoints.saved_step} in {checkpoints.folder}. To go on, run "
+                f"the same command with --resume."
+            )
     if temperature is not None:
         temperature.settle()
         model.temperature = temperature.value
@@ -221,6 +250,16 @@ def train_base(
         if isinstance(biases, DomainBias)
     }
     return whole.requires_grad_(False), beyond, history
+
+
+def _tell_start(checkpoints: Checkpoints, listen: Listener) -> None:
+    if checkpoints.resume:
+        there = checkpoints.there
+        listen.say(
+            f"Going on from the checkpoint of step {there} in {checkpoints.folder}."
+            if there is not None
+            else f"There is no checkpoint in {checkpoints.folder}: training begins at the start."
+        )
 
 
 @torch.no_grad()

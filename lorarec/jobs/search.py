@@ -104,7 +104,8 @@ def search(
                 options,
                 lambda models=models: validation(models),  # type: ignore[misc]
                 listen.step,
-                say=listen.say,
+                None,
+                listen.say,
             )
         except DivergedError as error:
             diverged.append(error)

@@ -82,7 +82,7 @@ class Checkpoints:
     """Asked after each step: whether to save and end."""
     saved_step: int | None = None
     """Of the newest checkpoint that this training wrote or began with."""
-    _saved_at: float = field(default_factory=time.monotonic)
+    _saved_at: float = field(default_factory=time.monotonic, init=False)
 
     def open(self) -> None:
         """Check the folder before anything is trained.
@@ -100,6 +100,11 @@ class Checkpoints:
                 f"empty folder; go on from it with --resume, or choose another with --checkpoint."
             )
         self._info()
+
+    @property
+    def there(self) -> int | None:
+        """The step of the checkpoint in the folder; None where there is none."""
+        return self._info().state.step if (self.folder / RECORD).exists() else None
 
     def due(self, step: int) -> bool:
         """Whether to save after this step."""

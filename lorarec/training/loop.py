@@ -253,16 +253,19 @@ class Training:
 
     def train_batch(self, domain: DomainExamples, batch: Tensor) -> None:
         clock = time.perf_counter()
-        waiting = list(torch.split(batch, self.batch_size))[::-1]
+        waiting = [batch]
         while waiting:
             part = waiting.pop()
+            if len(part) > self.batch_size:  # memory ran out before
+                waiting += list(torch.split(part, self.batch_size))[::-1]
+                continue
             try:
                 value = self.backward(domain, part)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 self.halve(len(part), error)
-                waiting += list(torch.split(part, self.batch_size))[::-1]
+                waiting.append(part)
                 continue
             self.move()
             self.loss, self.rows = self.loss + value * len(part), self.rows + len(part)
