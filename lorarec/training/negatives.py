@@ -49,8 +49,9 @@ class CatalogueSampler:
 class KnownPairs:
     """Which items of one catalogue each user has in train.
 
-    One sorted number a distinct pair, so that a lookup is a binary search: 8 bytes a pair, and
-    nothing that grows with users times items.
+    One sorted number a distinct pair, so that a lookup is a binary search, and a table of marks by
+    hash before it (Bloom 1970), which answers for most pairs that are not there at the price of one
+    fetch: 16 to 24 bytes a pair, and nothing that grows with users times items.
 
     Args:
         users: int64 (n,): user of each row.
@@ -61,13 +62,23 @@ class KnownPairs:
     def __init__(self, users: Tensor, places: Tensor, catalogue: int) -> None:
         self._catalogue = catalogue
         self._keys = torch.unique(users * catalogue + places)
+        self._bits = (8 * len(self._keys)).bit_length()
+        self._marks = torch.zeros(1 << self._bits, dtype=torch.bool, device=users.device)
+        self._marks[self._hash(self._keys)] = True
 
     def has(self, users: Tensor, places: Tensor) -> Tensor:
         """Whether each user has its items: int64 (n,) and int64 (n, k) → bool (n, k)."""
-        keys = users.unsqueeze(1) * self._catalogue + places
-        found = torch.searchsorted(self._keys, keys).clamp_(max=len(self._keys) - 1)
-        there: Tensor = self._keys.take(found) == keys
-        return there
+        keys = (users.unsqueeze(1) * self._catalogue + places).view(-1)
+        there = self._marks.index_select(0, self._hash(keys))
+        maybe = torch.nonzero(there).squeeze(1)
+        asked = keys.index_select(0, maybe)
+        found = torch.searchsorted(self._keys, asked).clamp_(max=len(self._keys) - 1)
+        there.index_copy_(0, maybe, self._keys.index_select(0, found) == asked)
+        return there.view(places.shape)
+
+    def _hash(self, keys: Tensor) -> Tensor:
+        # Knuth's multiplicative hash: the upper bits of a product that wraps around.
+        return (keys * -7046029254386353131 >> 64 - self._bits) & ((1 << self._bits) - 1)
 
     def table(self, users: Tensor, columns: Tensor) -> Tensor:
         """Whether each user has each item: int64 (n,) and sorted int64 (u,) → bool (n, u).
