@@ -36,6 +36,8 @@ class WeightAverage:
     def update(self) -> None:
         """Take in the parameters as they are at the end of an epoch."""
         self.epochs += 1
+        if self._newest == 1.0:
+            return  # the average is what the parameters hold
         weight = max(1 / self.epochs, self._newest)
         for name, parameter in self._parameters.items():
             if name in self.values:
@@ -50,6 +52,9 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside the block the parameters hold their averages; after it, what they held before."""
+        if not self.values:
+            yield
+            return
         held = {name: p.detach().clone() for name, p in self._parameters.items()}
         try:
             self._write(self.values)
