@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     help="How train, valid and test are cut.  [default: time]",
 )  # fmt: skip
 @click.option("--epochs", type=int, help="Passes over the train rows, at most.")
+@click.option(
+    "--checkpoint", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Save the training here on the way; Ctrl-C saves too.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint-every", "every", metavar="STEPS|MINUTES",
+    help="How often, such as 500 (steps) or 10m.  [default: 10m]",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR, if there is one.")
 @seed_option
 @device_option
 @json_option
@@ -50,6 +59,9 @@ def pretrain(
     exclude: tuple[str, ...],
     split: str | None,
     epochs: int | None,
+    folder: Path | None,
+    every: str | None,
+    resume: bool,
     seed: int | None,
     device: str | None,
     as_json: bool,
@@ -66,8 +78,11 @@ def pretrain(
       lorarec pretrain --data data/sample --epochs 10
       lorarec pretrain --data logs.parquet --split column --exclude-domain games
       lorarec pretrain --data data/sample --model als --set implicit.alpha=10
+      lorarec pretrain --data logs.parquet --checkpoint saved --checkpoint-every 5m --resume
     """
     from lorarec.cli.listening import listening
+    from lorarec.jobs.checkpointing import EVERY, Checkpointing
+    from lorarec.jobs.checkpointing import every as period
     from lorarec.jobs.pretrain import pretrain as job
     from lorarec.tracking.store import open_store
 
@@ -81,8 +96,16 @@ def pretrain(
             "train.device": device,
         }
     )
+    checkpointing = None
+    if folder is not None:
+        checkpointing = Checkpointing(folder, every or EVERY, resume)
+        period(checkpointing.every)  # a wrong one is told before the logs are read
+    elif every is not None or resume:
+        raise click.UsageError(
+            "--checkpoint-every and --resume need a folder. Say where: --checkpoint DIR"
+        )
     with listening() as listener:
-        done = job(settings, paths, open_store(settings.tracking), exclude, listener)
+        done = job(settings, paths, open_store(settings.tracking), exclude, listener, checkpointing)
     info = done.base.info
     result = {
         "run": done.run,

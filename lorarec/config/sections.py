@@ -189,6 +189,40 @@ class Train(Section):
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Pull of touched rows toward zero, 0 or more."""
 
+    loss: Literal["softmax", "bpr", "ccl"] = "softmax"
+    """Softmax over the catalogue or a sample of it, Bayesian personalised ranking, or the cosine
+    contrastive loss. Adapters are trained by it too."""
+
+    margin: float = Field(default=0.9, ge=-1.0, lt=1.0)
+    """Of `ccl`: negatives with a cosine below it are left alone, from -1 to below 1."""
+
+    negative_weight: float = Field(default=150.0, ge=0.0)
+    """Of `ccl`: weight of the negatives' mean beside the positive, 0 or more."""
+
+    negative_sampling: Literal["popularity", "uniform", "in-batch"] = "popularity"
+    """Where negatives come from: the domain's catalogue by popularity or alike, or the batch."""
+
+    negative_power: float = Field(default=1.0, ge=0.0, le=4.0)
+    """Of sampling by popularity: an item is drawn ∝ count^negative_power, 0 to 4."""
+
+    learn_temperature: bool = False
+    """Train τ of a cosine too, from [model] temperature on."""
+
+    optimizer: Literal["adam", "adagrad"] = "adam"
+    """Of tables, a step count or a sum a row. Dense layers are trained by AdamW."""
+
+    warmup_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the planned steps over which the step size rises, 0 to below 1."""
+
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the step size falls to 0 over the planned steps after the warm-up."""
+
+    clip_norm: float | None = Field(default=None, gt=0.0)
+    """Largest norm of a step's gradients together, above 0; None does not clip."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products: `auto` is bfloat16 on a GPU that has it, else float32."""
+
     averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
     """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""
 
@@ -220,7 +254,11 @@ class Implicit(Section):
 
 
 class Adapt(Section):
-    """How an adapter is trained on one domain; seed, device and threads come from `train`."""
+    """How an adapter is trained on one domain.
+
+    What is not named here comes from `train`: loss, negatives' sampling, optimiser, schedule,
+    precision, seed, device and threads.
+    """
 
     rank: int = Field(default=8, ge=1, le=4096)
     """r, from 1 to the base's dimension."""

@@ -14,6 +14,7 @@ from lorarec.data.source import DataSource
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.domain import DomainData, domain_data, touched_counts
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.options import SHARED
 from lorarec.jobs.search import Trained, search
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
 from lorarec.lora.config import AdapterConfig, full_config, lora_config, recorded_rank
@@ -154,6 +155,7 @@ def train_adapter(
 def recipe(settings: Settings, config: AdapterConfig) -> str:
     """A digest of all that decides how an adapter is trained, to find one made the same way."""
     shown = settings.adapt.model_dump(exclude={"rank", "targets", "alpha"})
+    shown |= settings.train.model_dump(include=set(SHARED))
     return sha256_bytes(repr(sorted(shown.items())).encode(), config.model_dump_json().encode())[
         :16
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +15,12 @@ from lorarec.config import Settings
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
+from lorarec.errors import ConfigError
+from lorarec.jobs.checkpointing import Checkpointing
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.options import check_loss, drawn_power, loop_options
+from lorarec.jobs.reading import read_split_logs
 from lorarec.lora.layers import DomainBias
 from lorarec.models.artefact import (
     Base,
@@ -28,13 +33,19 @@ from lorarec.models.artefact import (
 from lorarec.models.base import BaseModel, ItemBias
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.storage import sha256_bytes
+from lorarec.tracking.interrupts import held
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
+from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.device import resolve_device, set_threads
 from lorarec.training.examples import examples_of
-from lorarec.training.loop import History, Options, fit
+from lorarec.training.loop import History, fit
 from lorarec.training.spectral import spectral_tables
+from lorarec.training.temperature import LearntTemperature
 from lorarec.training.validation import RankingValidation
+
+IMPLICIT = ("als", "bpr")
+"""Models that the library implicit trains."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ def pretrain(
     store: Store,
     exclude: Sequence[str] = (),
     listen: Listener = SILENT,
+    checkpointing: Checkpointing | None = None,
 ) -> Pretrained:
     """Train a base on the logs and record it as one MLflow run with the base as its artefact.
 
@@ -65,8 +77,12 @@ def pretrain(
         store: Where the run goes.
         exclude: Domains kept out of training, validation and vocabularies.
         listen: Takes words and progress.
+        checkpointing: Where to save on the way and to go on from; what is there is removed once
+            the base is recorded.
 
     Raises:
+        ConfigError: A checkpoint of other settings.
+        StoreError: A checkpoint that nobody asked to go on from.
         DataError: The logs break the column contract.
         NotFoundError: An excluded domain is not in the logs.
         TrainingError: A domain has nothing to train on.
@@ -74,8 +90,17 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
+    if checkpointing is not None and settings.model.name in IMPLICIT:
+        raise ConfigError(
+            f"--checkpoint was given for --model {settings.model.name}, which implicit trains in "
+            f"one piece. Expected another model; leave --checkpoint out."
+        )
     logs = read_split_logs(settings, paths, exclude, listen)
     kept, split, source = logs.frame, logs.split, logs.source
+    checkpoints = None
+    if checkpointing is not None:
+        checkpoints = checkpointing.checkpoints(settings, source, split, exclude)
+        checkpoints.open()
     tags = standard_tags(
         data_digest=source.digest, split=split.used, cutoff=split.t_test, device=device
     )
@@ -84,15 +109,17 @@ def pretrain(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(kept)
-        if settings.model.name == "mf":
-            model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
-        else:
+        if settings.model.name in IMPLICIT:
             from lorarec.jobs.implicit_base import train_implicit
 
             model, history = train_implicit(
                 settings, kept, users, items, source, split, device, listen
             )
             domain_bias = {}
+        else:
+            model, domain_bias, history = train_base(
+                settings, kept, users, items, device, listen, checkpoints
+            )
         if history.best_epoch == 0:
             listen.say(
                 f"No epoch of {len(history.epochs) - 1} validated better than the start: the base "
@@ -111,6 +138,8 @@ def pretrain(
         run.log_json("split.json", split.model_dump())
         run.log_metrics(logs.left_out())
         run.set_tags(standard_tags(base_digest=base.digest))
+        if checkpoints is not None:
+            checkpoints.remove()
     return Pretrained(base, run.uri, history)
 
 
@@ -127,6 +156,7 @@ def train_base(
     items: Vocabulary,
     device: str,
     listen: Listener = SILENT,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[MatrixFactorization, dict[str, DomainBiases], History]:
     """Train a matrix factorization on split logs.
 
@@ -147,7 +177,8 @@ def train_base(
     model = MatrixFactorization.from_tables(
         start_users, start_items, settings.model.similarity, settings.model.temperature
     ).to(device)
-    examples = examples_of(fitted, domains, device=device)
+    check_loss(train, model)
+    examples = examples_of(fitted, domains, drawn_power(train), device)
     models: dict[str, BaseModel] = {}
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
     for domain in examples:
@@ -155,25 +186,40 @@ def train_base(
         models[domain.name] = model.replaced(bias=bias)
         parameters[f"bias.{domain.name}"] = bias.b
     validation = RankingValidation(fitted, validated, domains, train.seed, device)
+    temperature = None
+    if train.learn_temperature:
+        temperature = LearntTemperature(models.values(), device)
+        parameters["temperature"] = temperature.theta
+
+    def validate() -> dict[str, float]:
+        with temperature.applied() if temperature is not None else nullcontext():
+            return validation(models)
+
     listen.begin("pretrain", train.epochs * sum(map(len, examples)))
-    history = fit(
-        models,
-        parameters,
-        examples,
-        Options(
-            epochs=train.epochs,
-            batch_size=train.batch_size,
-            negatives=train.negatives,
-            learning_rate=train.learning_rate,
-            weight_decay=train.weight_decay,
-            patience=train.patience,
-            seed=train.seed,
-            averaging=train.averaging,
-            lower=f"--set train.learning_rate={train.learning_rate / 10:g}",
-        ),
-        lambda: validation(models),
-        listen.step,
-    )
+    # Without checkpoints Ctrl-C ends training at once; with them it ends after a whole step.
+    holding: AbstractContextManager[list[int]] = nullcontext([]) if checkpoints is None else held()
+    with holding as asked:
+        if checkpoints is not None:
+            checkpoints = replace(checkpoints, stop=lambda: bool(asked))
+            _tell_start(checkpoints, listen)
+        history = fit(
+            models,
+            parameters,
+            examples,
+            loop_options(train, train, train.learning_rate, train.seed, temperature),
+            validate,
+            listen.step,
+            checkpoints,
+            listen.say,
+        )
+        if checkpoints is not None and history.stopped:
+            listen.say(
+                f"Saved at step {checkpoints.saved_step} in {checkpoints.folder}. To go on, run "
+                f"the same command with --resume."
+            )
+    if temperature is not None:
+        temperature.settle()
+        model.temperature = temperature.value
     counts = {d.name: d.sampler.counts for d in examples}
     bias_table = shared_bias(len(items), {n: models[n].bias for n in models}, counts)
     whole = model.replaced(bias=ItemBias(bias_table)).to("cpu")
@@ -183,6 +229,16 @@ def train_base(
         if isinstance(biases, DomainBias)
     }
     return whole.requires_grad_(False), beyond, history
+
+
+def _tell_start(checkpoints: Checkpoints, listen: Listener) -> None:
+    if checkpoints.resume:
+        there = checkpoints.there
+        listen.say(
+            f"Going on from the checkpoint of step {there} in {checkpoints.folder}."
+            if there is not None
+            else f"There is no checkpoint in {checkpoints.folder}: training begins at the start."
+        )
 
 
 @torch.no_grad()

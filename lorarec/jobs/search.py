@@ -11,6 +11,7 @@ from lorarec.config import Settings
 from lorarec.errors import DivergedError
 from lorarec.jobs.domain import DomainData, touched_rows
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.options import check_loss, drawn_power, loop_options
 from lorarec.lora.attach import adapter_parameters, attach
 from lorarec.lora.config import AdapterConfig
 from lorarec.lora.layers import DomainBias
@@ -19,7 +20,7 @@ from lorarec.models.artefact import Base, DomainBiases
 from lorarec.models.base import BaseModel
 from lorarec.tracking.runs import Run
 from lorarec.training.examples import examples_of
-from lorarec.training.loop import STOP_METRIC, History, Options, fit
+from lorarec.training.loop import STOP_METRIC, History, fit
 from lorarec.training.validation import RankingValidation
 
 
@@ -73,8 +74,9 @@ def search(
     """
     started = time.perf_counter()
     adapt, domain = settings.adapt, data.name
+    check_loss(settings.train.model_copy(update={"learn_temperature": False}), base.model)
     touched = touched_rows(base, data)
-    examples = examples_of(data.train, [domain], device=device)
+    examples = examples_of(data.train, [domain], drawn_power(settings.train), device)
     validation = RankingValidation(data.train, data.valid, [domain], config.seed, device)
     if not len(validation):
         listen.say(
@@ -91,17 +93,8 @@ def search(
     for place, multiple in enumerate(grid):
         model = attach(base.model, config, touched).to(device)
         _begin_bias(model, base.domain_bias.get(domain))
-        options = Options(
-            epochs=adapt.epochs,
-            batch_size=adapt.batch_size,
-            negatives=adapt.negatives,
-            learning_rate=adapt.learning_rate * multiple,
-            weight_decay=adapt.weight_decay,
-            patience=adapt.patience,
-            seed=config.seed,
-            averaging=adapt.averaging,
-            lower=f"--set adapt.learning_rate={adapt.learning_rate / 10:g}",
-        )
+        rate = adapt.learning_rate * multiple
+        options = loop_options(settings.train, adapt, rate, config.seed)
         models = {domain: model}
         try:
             history = fit(
@@ -111,6 +104,8 @@ def search(
                 options,
                 lambda models=models: validation(models),  # type: ignore[misc]
                 listen.step,
+                None,
+                listen.say,
             )
         except DivergedError as error:
             diverged.append(error)

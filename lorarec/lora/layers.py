@@ -99,7 +99,8 @@ class RowTable(Delta):
         if wanted is not None:
             touched = touched & wanted
         places = torch.nonzero(touched).squeeze(-1)
-        return vectors.index_add(0, places, self.delta(slots[places]))
+        # Under autocast a product is bfloat16, and it is added to float32 vectors.
+        return vectors.index_add(0, places, self.delta(slots[places]).to(vectors.dtype))
 
 
 def in_base(rows: Tensor, known: int, end: int, later: Tensor) -> Tensor:

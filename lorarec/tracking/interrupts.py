@@ -12,20 +12,23 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def held() -> Iterator[list[int]]:
     """Hold requests to end for the length of the block; the first that came is obeyed after it.
 
     Where the block raises, its exception is the one that goes on. Only the main thread is asked to
     end, so elsewhere there is nothing to hold. What is ignored, as SIGHUP under nohup, stays so.
+
+    Yields:
+        The signals that came so far, so that long work can end early of itself.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
     asking = [number for number in ASKING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in asking}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -27,26 +27,37 @@ class WeightAverage:
     def __init__(self, parameters: Mapping[str, nn.Parameter], newest: float) -> None:
         self._parameters = parameters
         self._newest = newest
-        self._epochs = 0
-        self._average: dict[str, Tensor] = {}
+        self.epochs = 0
+        """Taken in so far."""
+        self.values: dict[str, Tensor] = {}
+        """The average, by name; empty before the first epoch."""
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the parameters as they are at the end of an epoch."""
-        self._epochs += 1
-        weight = max(1 / self._epochs, self._newest)
+        self.epochs += 1
+        if self._newest == 1.0:
+            return  # the average is what the parameters hold
+        weight = max(1 / self.epochs, self._newest)
         for name, parameter in self._parameters.items():
-            if name in self._average:
-                self._average[name].lerp_(parameter, weight)
+            if name in self.values:
+                self.values[name].lerp_(parameter, weight)
             else:
-                self._average[name] = parameter.detach().clone()
+                self.values[name] = parameter.detach().clone()
+
+    def restore(self, values: Mapping[str, Tensor], epochs: int) -> None:
+        """Go on from an average over so many epochs."""
+        self.values, self.epochs = dict(values), epochs
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside the block the parameters hold their averages; after it, what they held before."""
+        if not self.values:
+            yield
+            return
         held = {name: p.detach().clone() for name, p in self._parameters.items()}
         try:
-            self._write(self._average)
+            self._write(self.values)
             yield
         finally:
             self._write(held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lorarec.data.interactions import Interactions
 from lorarec.errors import TrainingError
-from lorarec.training.negatives import CatalogueSampler
+from lorarec.training.negatives import CatalogueSampler, KnownPairs
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class DomainExamples:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """int64 (n,): place of each interaction's item in the catalogue."""
+        return self.sampler.places(self.items)
+
+    @cached_property
+    def known(self) -> KnownPairs:
+        """Which items of the catalogue each user has."""
+        return KnownPairs(self.users, self.places, len(self.sampler))
 
 
 def examples_of(

@@ -5,24 +5,32 @@ They differ only in which parameters are trained and in which optimiser group ea
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from lorarec.errors import DivergedError, TrainingError
 from lorarec.models.base import BaseModel
+from lorarec.storage import sha256_bytes
 from lorarec.training.averaging import WeightAverage
+from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.examples import DomainExamples
-from lorarec.training.losses import full_softmax, sampled_softmax
-from lorarec.training.optimizers import RowAdam
+from lorarec.training.hybrid import HybridOptimizer, OptimizerName
+from lorarec.training.objective import Objective
+from lorarec.training.precision import Precision, autocast, out_of_memory
+from lorarec.training.schedule import Decay, step_scale
+from lorarec.training.state import captured, restore
 
 Validate = Callable[[], Mapping[str, float]]
 """Measures the model as it is; `STOP_METRIC` decides about stopping."""
 STOP_METRIC = "valid_ndcg"
 """nDCG without a cut-off moves with every held-out rank, so it is less noisy than recall@20."""
+EXPLODED = 1e6
+"""A loss above so many times the first one (or 1) does not come back."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,14 @@ class Options:
     seed: int = 0
     averaging: float = 1.0
     """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
+    objective: Objective = field(default_factory=lambda: Objective(0))
+    """What is minimised; its draws a step are `negatives`."""
+    optimizer: OptimizerName = "adam"
+    """Of tables; dense layers have AdamW."""
+    warmup_share: float = 0.0
+    decay: Decay = "none"
+    clip_norm: float | None = None
+    precision: Precision = "float32"
     lower: str = "a lower learning rate"
     """What to try where training diverges, such as `--set train.learning_rate=0.003`."""
 
@@ -63,6 +79,8 @@ class History:
     best_epoch: int = 0
     best: float = -1.0
     seconds: float = 0.0
+    stopped: bool = False
+    """It was asked to stop and saved a checkpoint; the model is in the middle of its training."""
 
 
 def fit(
@@ -72,12 +90,14 @@ def fit(
     options: Options,
     validate: Validate,
     report: Callable[[Progress], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> History:
     """Train some parameters of a model and leave them as they were at the best validation.
 
-    Every batch is of one domain and is contrasted with that domain's catalogue: all of it when it
-    is not larger than `options.negatives`, else that many draws with the logQ correction. The
-    untrained model is measured first, so that training never leaves it worse on validation.
+    Every batch is of one domain and is contrasted with that domain's catalogue, as the objective
+    says. The untrained model is measured first, so that training never leaves it worse on
+    validation.
 
     Args:
         models: The model of each domain by its name: the same base for all, or that base with an
@@ -87,9 +107,12 @@ def fit(
         options: Epochs, step size and so on. The same seed gives the same result on the CPU.
         validate: Measures the model; called before the first epoch and after each.
         report: Called after every step and every epoch.
+        checkpoints: Where to save, and to go on from. A training that went on from a checkpoint
+            ends with the weights, to the bit on the CPU, of one that was never broken off.
+        say: Takes a sentence that a person should read.
 
     Raises:
-        TrainingError: Nothing to train.
+        TrainingError: Nothing to train, or not even one row fits into memory.
         DivergedError: The loss or a parameter is not a finite number.
     """
     if not parameters:
@@ -97,148 +120,240 @@ def fit(
             "There is no parameter to train: no row of the domain is touched by these targets. "
             "Expected some rows; add `bias` or `transform` to --targets."
         )
-    generator = torch.Generator().manual_seed(options.seed)
-    optimizer = RowAdam(
-        parameters.values(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    for parameter in parameters.values():
-        parameter.requires_grad_(True)
-    started = time.perf_counter()
-    history = History()
-    best = _measure(validate, history, 0, None, parameters, report)
-    waited = 0
-    average = WeightAverage(parameters, options.averaging)
-    for epoch in range(1, options.epochs + 1):
-        losses = _train_epoch(models, domains, options, generator, optimizer, epoch, report)
-        average.update()
-        with average.applied():
-            kept = _measure(validate, history, epoch, losses, parameters, report)
-        best, waited = (kept, 0) if kept else (best, waited + 1)
-        if waited >= options.patience:
-            break
-    with torch.no_grad():
-        for name, value in (best or {}).items():
-            parameters[name].copy_(value)
-    _check_finite(parameters, options)
-    history.seconds = time.perf_counter() - started
-    return history
+    training = Training(models, parameters, domains, options, validate, report, checkpoints, say)
+    # Layers that draw, such as dropout, use torch's own random numbers: seeded, and given back.
+    device = domains[0].users.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(options.seed)
+        return training.run()
 
 
-def _check_finite(parameters: Mapping[str, nn.Parameter], options: Options) -> None:
-    """Refuse what the last step of an epoch broke: no later loss would have told."""
-    broken = [name for name, p in parameters.items() if not bool(torch.isfinite(p).all())]
-    if broken:
-        raise DivergedError(
-            f"The values of {', '.join(broken[:5])} are not finite after training with a learning "
-            f"rate of {options.learning_rate:g}. Expected finite numbers; try {options.lower}"
+class Training:
+    """One call of `fit`: what it was given, and all that a checkpoint has to hold."""
+
+    def __init__(
+        self,
+        models: Mapping[str, BaseModel],
+        parameters: Mapping[str, nn.Parameter],
+        domains: Sequence[DomainExamples],
+        options: Options,
+        validate: Validate,
+        report: Callable[[Progress], None],
+        checkpoints: Checkpoints | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.models, self.parameters, self.domains = models, parameters, domains
+        self.options, self.validate = options, validate
+        self.report, self.checkpoints, self.say = report, checkpoints, say
+        self.objective = replace(options.objective, negatives=options.negatives)
+        self.device = domains[0].users.device
+        drawing = self.device if self.device.type == "cuda" else torch.device("cpu")
+        self.generator = torch.Generator(drawing).manual_seed(options.seed)
+        self.optimizer = HybridOptimizer(
+            parameters,
+            options.optimizer,
+            options.learning_rate,
+            options.weight_decay,
+            options.clip_norm,
+        )
+        self.average = WeightAverage(parameters, options.averaging)
+        self.history = History()
+        self.best: dict[str, Tensor] = {}
+        sizes = [len(domain) for domain in domains]
+        self.steps = options.epochs * sum(math.ceil(n / options.batch_size) for n in sizes)
+        self.step, self.epoch, self.batch, self.waited = 0, 1, 0, 0
+        self.batch_size = options.batch_size
+        self.loss, self.rows = 0.0, 0
+        self.first_loss: float | None = None
+        self.order = self.generator.get_state()
+        """The generator's state when the epoch began: it gives the epoch's batches again."""
+        self.draws = self.order
+        """The generator's state at the checkpoint that this training goes on from."""
+        self.started = time.perf_counter()
+
+    def run(self) -> History:
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+        found = None if self.checkpoints is None else self.checkpoints.load()
+        if found is None:
+            self.measure(0, None)
+        else:
+            restore(self, *found)
+            self.report(Progress(self.epoch, self.rows_done(), self.loss, 0.0))
+        while self.epoch <= self.options.epochs and self.waited < self.options.patience:
+            self.train_epoch()
+            if self.history.stopped:
+                break
+            self.average.update()
+            with self.average.applied():
+                kept = self.measure(self.epoch, self.loss / self.rows)
+            self.waited = 0 if kept else self.waited + 1
+            self.epoch, self.batch, self.loss, self.rows = self.epoch + 1, 0, 0.0, 0
+            self.order = self.generator.get_state()
+        if self.checkpoints is not None and self.checkpoints.stop():
+            self.save()
+            self.history.stopped = True
+        else:
+            with torch.no_grad():
+                for name, value in self.best.items():
+                    self.parameters[name].copy_(value)
+            self.check_finite()
+        self.history.seconds += time.perf_counter() - self.started
+        return self.history
+
+    def rows_done(self) -> int:
+        """Rows trained on in all sittings."""
+        return (self.epoch - 1) * sum(map(len, self.domains)) + self.rows
+
+    def check_finite(self) -> None:
+        """Refuse what the last step of an epoch broke: no later loss would have told."""
+        broken = [n for n, p in self.parameters.items() if not bool(torch.isfinite(p).all())]
+        if broken:
+            rate = self.options.learning_rate
+            raise DivergedError(
+                f"The values of {', '.join(broken[:5])} are not finite after training with a "
+                f"learning rate of {rate:g}.{self.last_good()} Expected finite numbers; try "
+                f"{self.options.lower}"
+            )
+
+    def measure(self, epoch: int, loss: float | None) -> bool:
+        """Validate; a copy of the parameters is taken when they are the best so far."""
+        for model in self.models.values():
+            model.eval()
+        with torch.no_grad():
+            metrics = dict(self.validate())
+        if loss is not None:
+            metrics["train_loss"] = loss
+        self.history.epochs.append(metrics)
+        self.report(Progress(epoch, 0, loss or 0.0, 0.0, metrics))
+        # Without anything to validate on, the latest is the best there is.
+        found = metrics.get(STOP_METRIC, float(epoch))
+        if found <= self.history.best:
+            return False
+        self.history.best, self.history.best_epoch = found, epoch
+        self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+        return True
+
+    def train_epoch(self) -> None:
+        for model in self.models.values():
+            model.train()
+        batches = self.batches()
+        if self.batch:  # resumed in the middle: those before are done, and so are their draws
+            self.generator.set_state(self.draws)
+        for domain, batch in batches[self.batch :]:
+            self.train_batch(domain, batch)
+            self.batch += 1
+            if self.checkpoints is None:
+                continue
+            if self.checkpoints.stop():
+                self.history.stopped = True
+                return
+            if self.checkpoints.due(self.step):
+                self.save()
+
+    def train_batch(self, domain: DomainExamples, batch: Tensor) -> None:
+        clock = time.perf_counter()
+        waiting = [batch]
+        while waiting:
+            part = waiting.pop()
+            if len(part) > self.batch_size:  # memory ran out before
+                waiting += list(torch.split(part, self.batch_size))[::-1]
+                continue
+            try:
+                value = self.backward(domain, part)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                self.halve(len(part), error)
+                waiting.append(part)
+                continue
+            self.move()
+            self.loss, self.rows = self.loss + value * len(part), self.rows + len(part)
+            seconds = max(time.perf_counter() - clock, 1e-9)
+            self.report(Progress(self.epoch, len(part), value, len(part) / seconds))
+            clock = time.perf_counter()
+
+    def move(self) -> None:
+        options = self.options
+        try:
+            self.optimizer.step(
+                step_scale(self.step, self.steps, options.warmup_share, options.decay)
+            )
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            size = sum(p.numel() * p.element_size() for p in self.parameters.values())
+            raise TrainingError(
+                f"The optimiser's state does not fit into the memory of {self.device}: the "
+                f"parameters take {size / 1e9:.2f} GB and Adam twice that besides. Expected room; "
+                f"use --set train.optimizer=adagrad, whose state is a number a row, a smaller "
+                f"dimension, or --device cpu."
+            ) from error
+        self.step += 1
+
+    def backward(self, domain: DomainExamples, batch: Tensor) -> float:
+        self.optimizer.zero_grad()
+        with autocast(self.options.precision, str(self.device)):
+            loss = self.objective(self.models[domain.name], domain, batch, self.generator)
+        value = float(loss.detach())
+        if self.first_loss is None:
+            self.first_loss = value
+        if not math.isfinite(value) or value > EXPLODED * max(self.first_loss, 1.0):
+            raise DivergedError(
+                f"The loss of domain {domain.name!r} became {value:g} in epoch {self.epoch} with a "
+                f"learning rate of {self.options.learning_rate:g}. It was step {self.step + 1}, "
+                f"and its batch of {len(batch)} rows has digest {_digest(domain, batch)}."
+                f"{self.last_good()} Expected a finite number{self.usual()}; try "
+                f"{self.options.lower}"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    def usual(self) -> str:
+        first = self.first_loss
+        return "" if first is None or not math.isfinite(first) else f" like the first, {first:.4g}"
+
+    def last_good(self) -> str:
+        return "" if self.checkpoints is None else f" {self.checkpoints.last_good}"
+
+    def halve(self, rows: int, error: RuntimeError) -> None:
+        """After a batch of so many rows did not fit."""
+        self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows <= 1:
+            raise TrainingError(
+                f"Not even one row a step fits into the memory of {self.device}, with "
+                f"{self.options.negatives:,} negatives ({str(error).splitlines()[0]}). Expected "
+                f"some room beside the tables; lower the negatives, the dimension, or use "
+                f"--device cpu."
+            ) from error
+        self.batch_size = max(1, rows // 2)
+        self.say(
+            f"Out of memory on {self.device} with {rows:,} rows a step: going on with "
+            f"{self.batch_size:,}. Set batch_size to that to begin with it."
         )
 
+    def batches(self) -> list[tuple[DomainExamples, Tensor]]:
+        """The epoch's batches of one domain each, rows and batches in a random order."""
+        found = []
+        self.generator.set_state(self.order)
+        device = self.generator.device
+        for domain in self.domains:
+            order = torch.randperm(len(domain), generator=self.generator, device=device)
+            parts = torch.split(order.to(domain.users.device), self.options.batch_size)
+            found += [(domain, part) for part in parts]
+        places = torch.randperm(len(found), generator=self.generator, device=device)
+        return [found[place] for place in places.tolist()]
 
-def _measure(
-    validate: Validate,
-    history: History,
-    epoch: int,
-    loss: float | None,
-    parameters: Mapping[str, nn.Parameter],
-    report: Callable[[Progress], None],
-) -> dict[str, Tensor] | None:
-    """Validate; a copy of the parameters when they are the best so far."""
-    with torch.no_grad():
-        metrics = dict(validate())
-    if loss is not None:
-        metrics["train_loss"] = loss
-    history.epochs.append(metrics)
-    report(Progress(epoch, 0, loss or 0.0, 0.0, metrics))
-    # Without anything to validate on, the latest is the best there is.
-    if metrics.get(STOP_METRIC, float(epoch)) <= history.best:
-        return None
-    history.best, history.best_epoch = metrics.get(STOP_METRIC, float(epoch)), epoch
-    return {name: p.detach().clone() for name, p in parameters.items()}
+    def save(self) -> None:
+        """Write all that the rest of the training depends on, and nothing that is not finite."""
+        assert self.checkpoints is not None
+        self.check_finite()
+        self.checkpoints.save(*captured(self))
 
 
-def _train_epoch(
-    models: Mapping[str, BaseModel],
-    domains: Sequence[DomainExamples],
-    options: Options,
-    generator: torch.Generator,
-    optimizer: RowAdam,
-    epoch: int,
-    report: Callable[[Progress], None],
-) -> float:
-    total, rows = 0.0, 0
-    for domain, batch in _batches(domains, options.batch_size, generator):
-        clock = time.perf_counter()
-        loss = batch_loss(models[domain.name], domain, batch, options.negatives, generator)
-        value = float(loss.detach())
-        if value != value or value in (float("inf"), float("-inf")):
-            raise DivergedError(
-                f"The loss of domain {domain.name!r} became {value} in epoch {epoch} with a "
-                f"learning rate of {options.learning_rate:g}. Expected a finite number; try "
-                f"{options.lower}"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        total, rows = total + value * len(batch), rows + len(batch)
-        seconds = max(time.perf_counter() - clock, 1e-9)
-        report(Progress(epoch, len(batch), value, len(batch) / seconds))
-    return total / rows
-
-
-def _batches(
-    domains: Sequence[DomainExamples], size: int, generator: torch.Generator
-) -> Iterator[tuple[DomainExamples, Tensor]]:
-    """Batches of one domain each, rows and batches in a random order."""
-    batches = []
-    for domain in domains:
-        order = torch.randperm(len(domain), generator=generator).to(domain.users.device)
-        batches += [(domain, part) for part in torch.split(order, size)]
-    for place in torch.randperm(len(batches), generator=generator).tolist():
-        yield batches[place]
-
-
-def batch_loss(
-    model: BaseModel,
-    domain: DomainExamples,
-    batch: Tensor,
-    negatives: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """The softmax loss of one batch of a domain's rows.
-
-    Args:
-        model: Gives vectors and biases.
-        domain: Rows and catalogue.
-        batch: int64 (n,): places of the batch's rows.
-        negatives: Draws a step; a catalogue not larger than this is taken whole.
-        generator: Of the draws.
-    """
-    users = model.user_vectors(domain.users[batch])
-    places = domain.sampler.places(domain.items[batch])
-    weights = None if domain.weights is None else domain.weights[batch]
-    if len(domain.sampler) <= negatives:
-        return full_softmax(_logits(model, users, domain.sampler.items), places, weights)
-    drawn = domain.sampler.draw(negatives, generator)
-    # Each distinct item is looked up once: positives and negatives repeat a lot.
-    distinct, where = torch.unique(torch.cat([places, drawn]), return_inverse=True)
-    items = domain.sampler.items[distinct]
-    vectors, bias = model.item_vectors(items), model.item_bias(items)
-    own, others = where[: len(places)], where[len(places) :]
-    positive = (users * vectors.index_select(0, own)).sum(-1)
-    negative = users @ vectors.index_select(0, others).T
-    if bias is not None:
-        positive = positive + bias.index_select(0, own)
-        negative = negative + bias.index_select(0, others)
-    return sampled_softmax(
-        positive,
-        negative,
-        domain.sampler.log_probability[drawn],
-        places.unsqueeze(1) == drawn.unsqueeze(0),
-        weights,
-    )
-
-
-def _logits(model: BaseModel, users: Tensor, items: Tensor) -> Tensor:
-    logits = users @ model.item_vectors(items).T
-    bias = model.item_bias(items)
-    return logits if bias is None else logits + bias
+def _digest(domain: DomainExamples, batch: Tensor) -> str:
+    """Of a batch's user and item rows, to find it again."""
+    columns = (domain.users[batch], domain.items[batch])
+    return sha256_bytes(*(column.cpu().numpy().tobytes() for column in columns))[:12]

@@ -1,4 +1,4 @@
-"""Losses of ranking: softmax over a catalogue, whole or sampled with the logQ correction."""
+"""Losses of ranking: softmax, whole or sampled, BPR and the cosine contrastive loss."""
 
 from __future__ import annotations
 
@@ -46,6 +46,57 @@ def sampled_softmax(
     corrected = corrected.masked_fill(hits, -torch.inf)
     logits = torch.cat([positive.unsqueeze(1), corrected], 1)
     return _mean(torch.logsumexp(logits, 1) - positive, weights)
+
+
+def bpr(positive: Tensor, negative: Tensor, hits: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Bayesian personalised ranking: a row's item should score above each of its negatives.
+
+        1/|N| Σ_{j ∈ N} -ln σ(s_p - s_j)
+
+    From Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback", with the
+    mean over a row's negatives where it has more than one. The paper draws j from the items that
+    the user never had, so those it had are masked; a row with nothing else loses nothing.
+
+    Args:
+        positive: float (n,): scores of the rows' own items.
+        negative: float (n, k): scores of each row's own draws.
+        hits: bool (n, k): where a draw is an item that the row's user has.
+        weights: float (n,); None weighs all alike.
+    """
+    losses = functional.softplus(negative - positive.unsqueeze(1)).masked_fill(hits, 0.0)
+    return _mean(losses.sum(1) / (~hits).sum(1).clamp(min=1), weights)
+
+
+def cosine_contrastive(
+    positive: Tensor,
+    negative: Tensor,
+    hits: Tensor,
+    times: Tensor,
+    margin: float,
+    negative_weight: float,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Cosine contrastive loss: positives toward 1, and negatives only where above a margin.
+
+        max(0, 1 - c_p) + w/|N| Σ_{j ∈ N} max(0, c_j - m)
+
+    From Mao et al. 2021, "SimpleX: A Simple and Strong Baseline for Collaborative Filtering". N is
+    a sample of the items that the user never had, so those it had are masked. The paper writes the
+    first part 1 - c_p, which is the same while c is a cosine; an item's bias is added to it here,
+    and then the part ends at 0 rather than pay for ever larger biases.
+
+    Args:
+        positive: float (n,): cosines of the rows' own items, biases added.
+        negative: float (n, u): the same of the distinct drawn items.
+        hits: bool (n, u): where a drawn item is one that the row's user has.
+        times: float (u,): how often each was drawn.
+        margin: m, from -1 to 1.
+        negative_weight: w, 0 or above.
+        weights: float (n,); None weighs all alike.
+    """
+    above = functional.relu(negative - margin).masked_fill(hits, 0.0) @ times
+    count = (times.sum() - hits.to(times.dtype) @ times).clamp(min=1)
+    return _mean(functional.relu(1 - positive) + negative_weight * above / count, weights)
 
 
 def _mean(losses: Tensor, weights: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Negatives from a domain's own catalogue, drawn by popularity, with their log probabilities."""
+"""Negatives from a domain's own catalogue, with their log probabilities, and what a user has."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class CatalogueSampler:
         self.items = items
         self.counts = counts
         self.log_probability = (weights / weights.sum()).log().float()
+        self.log_popularity = (counts.double() / counts.double().sum()).log().float()
+        """float (c,): log of each item's share of the train rows, as it occurs in a batch."""
+        self._uniform = power == 0.0
         self._cumulative = (weights.cumsum(0) / weights.sum()).to(items.device)
 
     def __len__(self) -> int:
@@ -30,10 +33,66 @@ class CatalogueSampler:
         return torch.searchsorted(self.items, items)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Places of `count` drawn items, int64 (count,).
+        """Places of `count` drawn items, int64 (count,), made on the generator's device.
 
         By inverting the cumulative distribution: one uniform number and one binary search a draw.
         """
-        uniform = torch.rand(count, generator=generator, dtype=torch.float64)
+        device, catalogue = generator.device, len(self.items)
+        if self._uniform:
+            drawn = torch.randint(catalogue, (count,), generator=generator, device=device)
+            return drawn.to(self.items.device)
+        uniform = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
         places = torch.searchsorted(self._cumulative, uniform.to(self._cumulative.device))
-        return places.clamp(max=len(self.items) - 1)
+        return places.clamp(max=catalogue - 1)
+
+
+class KnownPairs:
+    """Which items of one catalogue each user has in train.
+
+    One sorted number a distinct pair, so that a lookup is a binary search, and a table of marks by
+    hash before it (Bloom 1970), which answers for most pairs that are not there at the price of one
+    fetch: 16 to 24 bytes a pair, and nothing that grows with users times items.
+
+    Args:
+        users: int64 (n,): user of each row.
+        places: int64 (n,): place of its item in the catalogue.
+        catalogue: c, the number of items in it.
+    """
+
+    def __init__(self, users: Tensor, places: Tensor, catalogue: int) -> None:
+        self._catalogue = catalogue
+        self._keys = torch.unique(users * catalogue + places)
+        self._bits = (8 * len(self._keys)).bit_length()
+        self._marks = torch.zeros(1 << self._bits, dtype=torch.bool, device=users.device)
+        self._marks[self._hash(self._keys)] = True
+
+    def has(self, users: Tensor, places: Tensor) -> Tensor:
+        """Whether each user has its items: int64 (n,) and int64 (n, k) → bool (n, k)."""
+        keys = (users.unsqueeze(1) * self._catalogue + places).view(-1)
+        there = self._marks.index_select(0, self._hash(keys))
+        maybe = torch.nonzero(there).squeeze(1)
+        asked = keys.index_select(0, maybe)
+        found = torch.searchsorted(self._keys, asked).clamp_(max=len(self._keys) - 1)
+        there.index_copy_(0, maybe, self._keys.index_select(0, found) == asked)
+        return there.view(places.shape)
+
+    def _hash(self, keys: Tensor) -> Tensor:
+        # Knuth's multiplicative hash: the upper bits of a product that wraps around.
+        return (keys * -7046029254386353131 >> 64 - self._bits) & ((1 << self._bits) - 1)
+
+    def table(self, users: Tensor, columns: Tensor) -> Tensor:
+        """Whether each user has each item: int64 (n,) and sorted int64 (u,) → bool (n, u).
+
+        It walks over what the users have instead of the n·u pairs.
+        """
+        first = torch.searchsorted(self._keys, users * self._catalogue)
+        counts = torch.searchsorted(self._keys, (users + 1) * self._catalogue) - first
+        rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), counts)
+        start = (first - (counts.cumsum(0) - counts)).index_select(0, rows)
+        keys = self._keys.index_select(0, start + torch.arange(len(rows), device=users.device))
+        places = keys - users.index_select(0, rows) * self._catalogue
+        found = torch.searchsorted(columns, places).clamp_(max=len(columns) - 1)
+        there = columns.index_select(0, found) == places
+        hits = torch.zeros(len(users), len(columns), dtype=torch.bool, device=users.device)
+        hits.view(-1)[(rows * len(columns) + found)[there]] = True
+        return hits

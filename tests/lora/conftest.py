@@ -15,7 +15,7 @@ from lorarec.lora.attach import Touched, adapter_parameters, attach
 from lorarec.lora.config import lora_config
 from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
-from lorarec.training.optimizers import RowAdam
+from lorarec.training.hybrid import HybridOptimizer
 
 Pairs = tuple[torch.Tensor, torch.Tensor]
 
@@ -56,7 +56,7 @@ def train_a_bit() -> Callable[[BaseModel], BaseModel]:
 def _train_a_bit(model: BaseModel) -> BaseModel:
     torch.manual_seed(0)
     parameters = adapter_parameters(model)
-    optimizer = RowAdam(parameters.values(), lr=0.05)
+    optimizer = HybridOptimizer(parameters, lr=0.05)
     own_users = torch.tensor([0, 2, 5, 6, 7])
     own_items = torch.tensor([1, 2, 4, 7, 8, 9, 10])
     for _ in range(10):

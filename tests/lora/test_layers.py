@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lorarec.lora.layers import DomainBias, FullRows, LoRAEmbedding, LoRATransform
 from lorarec.models.base import ItemBias
-from lorarec.training.optimizers import RowAdam
+from lorarec.training.hybrid import HybridOptimizer
 
 TOUCHED = torch.tensor([1, 4, 6])
 NONE = torch.empty(0, dtype=torch.int64)
@@ -209,7 +209,7 @@ def first_step(module: LoRAEmbedding | FullRows, pull: Tensor) -> Tensor:
     rows = torch.arange(len(pull))
     before = module(rows).detach()
     (module(rows) * pull).sum().backward()
-    RowAdam(module.parameters(), lr=0.01).step()
+    HybridOptimizer(dict(module.named_parameters()), lr=0.01).step()
     return (module(rows).detach() - before).norm(dim=-1)
 
 

@@ -14,8 +14,9 @@ from lorarec.lora.attach import Touched, adapter_parameters, attach
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.training.examples import DomainExamples, examples_of
-from lorarec.training.loop import Options, Progress, batch_loss, fit
+from lorarec.training.loop import Options, Progress, fit
 from lorarec.training.losses import full_softmax
+from lorarec.training.objective import Objective
 from lorarec.training.validation import RankingValidation
 
 Indexed = Callable[..., Interactions]
@@ -233,7 +234,7 @@ def test_batches_of_weight_zero_do_not_end_training(indexed: Indexed) -> None:
 def test_a_small_catalogue_is_taken_whole(examples: list[DomainExamples]) -> None:
     model, (domain,) = made(), examples
     batch = torch.tensor([0, 5, 7])
-    found = batch_loss(model, domain, batch, len(domain.sampler), torch.Generator())
+    found = Objective(len(domain.sampler))(model, domain, batch, torch.Generator())
     logits = model.user_vectors(domain.users[batch]) @ model.item_vectors(domain.sampler.items).T
     expected = full_softmax(logits, domain.sampler.places(domain.items[batch]))
     assert float(found.detach()) == pytest.approx(float(expected.detach()))
@@ -246,9 +247,9 @@ def test_the_sampled_loss_is_that_of_the_whole_catalogue_on_average(
     model = made()
     model.temperature = 1.0
     batch, generator = torch.arange(len(domain)), torch.Generator().manual_seed(0)
-    whole = float(batch_loss(model, domain, batch, 10, generator).detach())
+    whole = float(Objective(10)(model, domain, batch, generator).detach())
     # Nine draws of ten items, many times: the log makes the mean a little small.
-    drawn = [float(batch_loss(model, domain, batch, 9, generator).detach()) for _ in range(400)]
+    drawn = [float(Objective(9)(model, domain, batch, generator).detach()) for _ in range(400)]
     assert sum(drawn) / 400 == pytest.approx(whole, abs=0.06)
 
 
@@ -259,7 +260,7 @@ def test_the_bias_takes_part_in_both_losses(examples: list[DomainExamples]) -> N
     tables = made().tables()
     model = MatrixFactorization.from_tables(tables["users"], tables["items"], "cosine", 0.15, bias)
     for negatives in (100, 5):
-        loss = batch_loss(model, domain, torch.tensor([0]), negatives, torch.Generator())
+        loss = Objective(negatives)(model, domain, torch.tensor([0]), torch.Generator())
         assert float(loss.detach()) < 1e-6
 
 

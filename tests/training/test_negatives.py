@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lorarec.training.negatives import CatalogueSampler
+from lorarec.training.negatives import CatalogueSampler, KnownPairs
 
 ITEMS = torch.tensor([2, 3, 11, 40])
 COUNTS = torch.tensor([1, 10, 4, 25])
@@ -54,3 +56,24 @@ def test_places_turn_items_into_their_place_in_the_catalogue() -> None:
 
 def test_its_length_is_the_catalogue_s() -> None:
     assert len(CatalogueSampler(ITEMS, COUNTS)) == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=30))
+def test_known_pairs_are_those_of_the_train_rows(pairs: list[tuple[int, int]]) -> None:
+    users, places = torch.tensor(pairs).T
+    known, columns = KnownPairs(users, places, 8), torch.tensor([0, 2, 3, 7])
+    asked = torch.arange(6)
+    expected = torch.tensor([[(u, c) in pairs for c in columns.tolist()] for u in range(6)])
+    assert torch.equal(known.table(asked, columns), expected)
+    assert torch.equal(known.has(asked, columns.expand(6, 4)), expected)
+
+
+def test_a_uniform_sampler_draws_as_its_probabilities_say() -> None:
+    sampler = CatalogueSampler(ITEMS, COUNTS, 0.0)
+    share = torch.bincount(draws(sampler), minlength=4) / 40_000
+    torch.testing.assert_close(share, sampler.log_probability.exp(), atol=0.01, rtol=0)
+
+
+def test_an_item_is_in_a_batch_as_often_as_in_the_rows() -> None:
+    sampler = CatalogueSampler(ITEMS, COUNTS, 0.0)
+    torch.testing.assert_close(sampler.log_popularity.exp(), COUNTS / COUNTS.sum())

@@ -1,0 +1,73 @@
+"""Which checkpoint belongs to a pretraining, and how often it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorarec.config import Settings
+from lorarec.data.source import DataSource
+from lorarec.data.splits import SplitRecord
+from lorarec.errors import ConfigError
+from lorarec.storage import sha256_bytes
+from lorarec.training.checkpoint import Checkpoints
+
+EVERY = "10m"
+"""How often where nothing is said."""
+ELSEWHERE = ("train.device", "train.threads")
+"""Settings that another machine may have otherwise; they decide no result but by rounding."""
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """What the command line asks of checkpoints."""
+
+    folder: Path
+    every: str = EVERY
+    """Steps, such as `500`, or minutes, such as `10m`."""
+    resume: bool = False
+    """Go on from what is in the folder; begin where it is empty."""
+
+    def checkpoints(
+        self,
+        settings: Settings,
+        source: DataSource,
+        split: SplitRecord,
+        exclude: Sequence[str],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Checkpoints:
+        """The folder, bound to all that decides this training's result.
+
+        Raises:
+            ConfigError: `every` is neither steps nor minutes.
+        """
+        flat = settings.flat()
+        config = {
+            key: value
+            for key, value in flat.items()
+            if key.startswith(("model.", "train.")) and key not in ELSEWHERE
+        }
+        config["data"] = source.digest
+        config["split"] = sha256_bytes(split.model_dump_json().encode())
+        config["excluded domains"] = ",".join(sorted(exclude))
+        steps, seconds = every(self.every)
+        return Checkpoints(self.folder, config, steps, seconds, self.resume, stop)
+
+
+def every(text: str) -> tuple[int | None, float | None]:
+    """Steps or seconds between two checkpoints, of `500` or `10m`.
+
+    Raises:
+        ConfigError: It is neither, or not above 0.
+    """
+    found = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)m", text.strip())
+    if found and found[1] and int(found[1]):
+        return int(found[1]), None
+    if found and found[2] and float(found[2]):
+        return None, float(found[2]) * 60
+    raise ConfigError(
+        f"A checkpoint every {text!r} is not understood. Expected steps, such as "
+        f"--checkpoint-every 500, or minutes, such as --checkpoint-every {EVERY}."
+    )

@@ -1,0 +1,183 @@
+"""Checkpoints of a training in a folder: the newest one, whole, and refused for other settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lorarec.errors import ConfigError, StoreError
+from lorarec.record import FORMAT, Record, load_record, save_record
+from lorarec.storage import read_tensors, refused, write_tensors
+
+RECORD = "checkpoint.json"
+PATTERN = "checkpoint-*.safetensors"
+Setting = str | int | float | bool
+
+
+class State(Record):
+    """How far a training is, besides its tensors."""
+
+    step: int = Field(ge=0)
+    """Steps taken."""
+    epoch: int = Field(ge=1)
+    """The epoch in progress, or the next where `batch` is 0."""
+    batch: int = Field(ge=0)
+    """Batches of it that are done."""
+    batch_size: int = Field(ge=1)
+    """Rows a step; less than asked for where memory ran out."""
+    loss: float
+    """Sum of the epoch's losses by row."""
+    rows: int = Field(ge=0)
+    """Rows of the epoch that are done."""
+    first_loss: float | None
+    """Of the first step."""
+    waited: int = Field(ge=0)
+    """Validations without a better one."""
+    averaged: int = Field(ge=0)
+    """Epochs in the average."""
+    epochs: list[dict[str, float]]
+    """Metrics by epoch."""
+    best_epoch: int
+    best: float
+    seconds: float
+    """Of all sittings together."""
+
+
+class CheckpointInfo(Record):
+    """The JSON beside the tensors."""
+
+    format_version: int = FORMAT
+    weights: str
+    """Name of the file with the tensors."""
+    weights_digest: str
+    """SHA-256 of it."""
+    config: dict[str, Setting]
+    """All that decides the result."""
+    state: State
+
+
+@dataclass
+class Checkpoints:
+    """A folder that holds the newest checkpoint of one training.
+
+    The tensors go into a new file first and the JSON that names them is renamed into place after,
+    so that a process killed at any moment leaves the checkpoint before or this one, whole.
+    """
+
+    folder: Path
+    config: Mapping[str, Setting]
+    """All that decides the result; a checkpoint with anything else is refused."""
+    every_steps: int | None = None
+    every_seconds: float | None = None
+    resume: bool = False
+    """Go on from the checkpoint that is there; without one, from the start."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked after each step: whether to save and end."""
+    saved_step: int | None = None
+    """Of the newest checkpoint that this training wrote or began with."""
+    _saved_at: float = field(default_factory=time.monotonic, init=False)
+
+    def open(self) -> None:
+        """Check the folder before anything is trained.
+
+        Raises:
+            StoreError: It holds a checkpoint and `resume` was not asked for.
+            ConfigError: Its checkpoint is of other settings; those that differ are named.
+            ArtifactError: Its checkpoint was edited or damaged.
+        """
+        if not (self.folder / RECORD).exists():
+            return
+        if not self.resume:
+            raise StoreError(
+                f"{self.folder} holds the checkpoint of a training that did not end. Expected an "
+                f"empty folder; go on from it with --resume, or choose another with --checkpoint."
+            )
+        self._info()
+
+    @property
+    def there(self) -> int | None:
+        """The step of the checkpoint in the folder; None where there is none."""
+        return self._info().state.step if (self.folder / RECORD).exists() else None
+
+    def due(self, step: int) -> bool:
+        """Whether to save after this step."""
+        steps = self.every_steps is not None and step % self.every_steps == 0
+        late = time.monotonic() - self._saved_at
+        return steps or (self.every_seconds is not None and late >= self.every_seconds)
+
+    def save(self, tensors: Mapping[str, Tensor], state: State) -> None:
+        """Replace the checkpoint.
+
+        Raises:
+            StoreError: The disk refused; the checkpoint before stays.
+        """
+        arrays = {name: _array(tensor) for name, tensor in tensors.items()}
+        name = f"checkpoint-{state.step:010d}-{time.time_ns():x}.safetensors"
+        digest = write_tensors(self.folder / name, arrays)
+        info = CheckpointInfo(
+            weights=name, weights_digest=digest, config=dict(self.config), state=state
+        )
+        save_record(self.folder / RECORD, info)
+        self._sweep(name)
+        self.saved_step, self._saved_at = state.step, time.monotonic()
+
+    def load(self) -> tuple[dict[str, Tensor], State] | None:
+        """The checkpoint, or None where there is none or `resume` was not asked for.
+
+        Raises:
+            ConfigError, ArtifactError: As `open`.
+        """
+        if not self.resume or not (self.folder / RECORD).exists():
+            return None
+        info = self._info()
+        arrays = read_tensors(self.folder / info.weights, info.weights_digest)
+        self.saved_step = info.state.step
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}, info.state
+
+    def remove(self) -> None:
+        """Delete the checkpoint: its training has ended and what it made is kept elsewhere."""
+        try:
+            (self.folder / RECORD).unlink(missing_ok=True)
+        except OSError as error:
+            raise refused(self.folder / RECORD, error) from error
+        self._sweep(None)
+
+    @property
+    def last_good(self) -> str:
+        """Where to go on from after a training that went wrong, as a sentence."""
+        if self.saved_step is None:
+            return "No checkpoint was written before."
+        return f"The last good checkpoint is of step {self.saved_step}, in {self.folder}."
+
+    def _sweep(self, keep: str | None) -> None:
+        """Remove tensors that no record names, those of a process that was killed included."""
+        for file in self.folder.glob(PATTERN):
+            if file.name != keep:
+                file.unlink(missing_ok=True)
+
+    def _info(self) -> CheckpointInfo:
+        info = load_record(self.folder / RECORD, CheckpointInfo)
+        ours, theirs = dict(self.config), info.config
+        differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+        if differing:
+            shown = "; ".join(
+                f"{key} is {ours.get(key)!r} here and {theirs.get(key)!r} there"
+                for key in differing[:5]
+            )
+            raise ConfigError(
+                f"The checkpoint in {self.folder} is of a training with other settings "
+                f"({len(differing)} differ): {shown}. Expected the same; set them back, or begin "
+                f"anew in another folder with --checkpoint."
+            )
+        return info
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

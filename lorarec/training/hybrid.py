@@ -1,0 +1,158 @@
+"""One optimiser over tables and dense layers, each kind with what suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lorarec.training.optimizers import RowAdagrad, RowAdam, RowOptimizer, coalesced
+
+OptimizerName = Literal["adam", "adagrad"]
+ROWS: dict[OptimizerName, type[RowAdam] | type[RowAdagrad]] = {
+    "adam": RowAdam,
+    "adagrad": RowAdagrad,
+}
+
+
+class HybridOptimizer:
+    """Parameters with row-sparse gradients go to a row optimiser, dense ones to AdamW.
+
+    Which is which shows at a parameter's first gradient. AdamW is torch's, fused into one kernel
+    (Loshchilov and Hutter 2019). Both have the same step size and decay.
+
+    Args:
+        parameters: By name; the names are those of the state.
+        name: Of the row optimiser: `adam` or `adagrad`.
+        lr: Step size.
+        weight_decay: λ, 0 or more.
+        clip_norm: Largest norm of all gradients together; None does not clip.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        name: OptimizerName = "adam",
+        lr: float = 0.01,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        self._parameters = dict(parameters)
+        self._make_rows = ROWS[name]
+        self._options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+        self._clip_norm = clip_norm
+        self._kinds: dict[str, str] = {}
+        self._rows: RowOptimizer | None = None
+        self._dense: torch.optim.AdamW | None = None
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self._parameters.values():
+            parameter.grad = None
+
+    def step(self, scale: float = 1.0) -> None:
+        """Move every parameter that has a gradient once.
+
+        Args:
+            scale: What a schedule multiplies the step size with, 0 or above.
+        """
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None and name not in self._kinds:
+                self._add(name, "rows" if parameter.grad.is_sparse else "dense")
+        if self._clip_norm is not None:
+            clip_gradients(self._parameters.values(), self._clip_norm)
+        for optimizer in (self._rows, self._dense):
+            if optimizer is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = self._options["lr"] * scale
+                optimizer.step()
+
+    def _add(self, name: str, kind: str) -> None:
+        self._kinds[name] = kind
+        group = {"params": [self._parameters[name]]}
+        if kind == "rows":
+            if self._rows is None:
+                self._rows = self._make_rows([group], **self._options)
+            else:
+                self._rows.add_param_group(group)
+        elif self._dense is None:
+            self._dense = torch.optim.AdamW(
+                [group],
+                **self._options,
+                fused=group["params"][0].device.type in ("cpu", "cuda"),
+            )
+        else:
+            self._dense.add_param_group(group)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All state as tensors, such as `rows/users.weight/mean`; they are not copied."""
+        return {
+            f"{kind}/{name}/{part}": torch.as_tensor(value)
+            for name, kind in self._kinds.items()
+            for part, value in self._optimizer(kind).state[self._parameters[name]].items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take the state of an optimiser over the same parameters; it is copied.
+
+        Raises:
+            KeyError: A parameter is not known here.
+        """
+        found: dict[tuple[str, str], dict[str, Tensor]] = {}
+        for key, value in state.items():
+            (kind, rest), part = key.split("/", 1), key.rsplit("/", 1)[1]
+            found.setdefault((kind, rest.rsplit("/", 1)[0]), {})[part] = value
+        for (kind, name), parts in found.items():
+            parameter = self._parameters[name]
+            if name not in self._kinds:
+                self._add(name, kind)
+            self._optimizer(kind).state[parameter] = {
+                part: value.clone().to(parameter.device) for part, value in parts.items()
+            }
+
+    def _optimizer(self, kind: str) -> torch.optim.Optimizer:
+        found = self._rows if kind == "rows" else self._dense
+        assert found is not None
+        return found
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
+    """Scale all gradients alike where their norm together is above a limit.
+
+        g ← g · min(1, limit / ‖g‖)      Pascanu et al. 2013
+
+    Duplicate rows of a sparse gradient are summed first, so that the norm is that of the gradient
+    and not of its parts; the work is O(touched rows).
+
+    Returns:
+        The norm before, float ().
+    """
+    values: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            rows, found = coalesced(parameter.grad)
+            parameter.grad = _coalesced_grad(rows, found, parameter)
+            values.append(found)
+        else:
+            values.append(parameter.grad)
+    if not values:
+        return torch.zeros(())
+    norm: Tensor = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(value) for value in values])
+    )
+    factor = (limit / norm.clamp(min=1e-12)).clamp(max=1.0)
+    for value in values:
+        value.mul_(factor)
+    return norm
+
+
+def _coalesced_grad(rows: Tensor, values: Tensor, parameter: Tensor) -> Tensor:
+    grad: Tensor = torch.sparse_coo_tensor(
+        rows.unsqueeze(0), values, parameter.shape, is_coalesced=True, check_invariants=False
+    )
+    return grad

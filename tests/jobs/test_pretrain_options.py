@@ -1,0 +1,87 @@
+"""Pretraining with other losses, negatives, optimisers and temperatures."""
+
+from __future__ import annotations
+
+import pytest
+from world import World
+
+from lorarec.errors import ConfigError
+from lorarec.jobs.adapt import adapt, recipe
+from lorarec.jobs.pretrain import pretrain
+from lorarec.lora.config import lora_config
+from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.training.objective import Objective
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train.loss": "bpr", "train.negative_sampling": "uniform", "train.optimizer": "adagrad"},
+        {"train.loss": "ccl", "train.margin": 0.3, "train.clip_norm": 1.0},
+        {"train.negative_sampling": "in-batch", "train.decay": "cosine"},
+        {"train.precision": "bfloat16", "train.warmup_share": 0.5},
+    ],
+    ids=["bpr", "ccl", "in-batch", "bfloat16"],
+)
+def test_each_way_to_train_gives_a_base_and_an_adapter_of_its_own(
+    world: World, options: dict[str, object]
+) -> None:
+    settings = world.settings.with_options(options)
+    found = pretrain(settings, [world.logs], world.store)
+    assert found.base.digest != world.load(world.base).digest
+    adapted = adapt(settings, "books", world.store, found.run)
+    assert adapted.adapter.info.base_digest == found.base.digest
+
+
+def test_a_learnt_temperature_is_the_base_s(world: World) -> None:
+    settings = world.settings.with_options({"train.learn_temperature": True})
+    base = pretrain(settings, [world.logs], world.store).base
+    assert base.info.temperature != settings.model.temperature
+    assert 0.05 < base.info.temperature < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"train.loss": "ccl", "model.similarity": "dot"}, "model.similarity=cosine"),
+        ({"train.learn_temperature": True, "model.similarity": "dot"}, "no temperature"),
+        ({"train.learn_temperature": True, "train.loss": "ccl"}, "softmax or bpr"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    world: World, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        pretrain(world.settings.with_options(options), [world.logs], world.store)
+
+
+def test_negatives_follow_the_settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    powers = []
+    loss_of = Objective.__call__
+
+    def noted(self, model, domain, batch, generator):  # type: ignore[no-untyped-def]
+        powers.append((self.sampling, float(domain.sampler.log_probability.exp().std())))
+        return loss_of(self, model, domain, batch, generator)
+
+    monkeypatch.setattr(Objective, "__call__", noted)
+    for options in ({"train.negative_sampling": "uniform"}, {"train.negative_power": 0.5}):
+        settings = world.settings.with_options({**options, "train.epochs": 1})
+        pretrain(settings, [world.logs], world.store)
+    uniform = [spread for sampling, spread in powers if sampling == "uniform"]
+    popular = [spread for sampling, spread in powers if sampling == "popularity"]
+    assert max(uniform) < 1e-6 < min(popular)
+
+
+def test_how_an_adapter_is_trained_is_in_its_recipe(world: World) -> None:
+    config = lora_config(2, 8)
+    other = world.settings.with_options({"train.loss": "bpr"})
+    assert recipe(world.settings, config) != recipe(other, config)
+    same = world.settings.with_options({"train.epochs": 7})
+    assert recipe(world.settings, config) == recipe(same, config)
+
+
+def test_the_bias_of_a_ccl_base_is_finite_and_small(world: World) -> None:
+    settings = world.settings.with_options({"train.loss": "ccl", "train.epochs": 4})
+    model = pretrain(settings, [world.logs], world.store).base.model
+    assert isinstance(model, MatrixFactorization)
+    assert float(model.tables()["bias"].abs().max()) < 2.0
