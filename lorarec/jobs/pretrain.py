@@ -115,7 +115,7 @@ def pretrain(
             model, history = train_implicit(
                 settings, kept, users, items, source, split, device, listen
             )
-            domain_bias = {}
+            domain_bias: dict[str, DomainBiases] = {}
         else:
             model, domain_bias, history = train_base(
                 settings, kept, users, items, device, listen, checkpoints
