@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class Cost:
     """What one process took."""
 
     seconds: float
-    """From its start to its end, imports included."""
+    """Of the work, without start and imports, by its own clock."""
     gib: float
     """Most memory it held."""
 
@@ -48,29 +47,24 @@ def spend(command: list[str]) -> Cost:
     Raises:
         SystemExit: It failed.
     """
-    started = time.perf_counter()
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    errors = child.stderr.read().decode()
+    child = subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert child.stdout is not None
+    said = child.stdout.read()
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        say(f"{' '.join(command)} ended with {child.returncode}:\n{errors[-2000:]}")
+        say(f"{' '.join(command)} ended with {child.returncode}:\n{said[-2000:]}")
         raise SystemExit(3)
-    return Cost(time.perf_counter() - started, used.ru_maxrss / 2**20)
+    return Cost(float(said.strip().splitlines()[-1]), used.ru_maxrss / 2**20)
 
 
-def prepare(logs: Path, out: Path) -> Cost:
-    """Our command, as a person would give it."""
-    shutil.rmtree(out, ignore_errors=True)
-    return spend(
-        [sys.executable, "-m", "lorarec", "data", "prepare", str(logs), str(out), "--json"]
-    )
-
-
-def append(out: Path, logs: Path) -> Cost:
-    """Our command on a data set that is there."""
-    return spend([sys.executable, "-m", "lorarec", "data", "append", str(out), str(logs), "--json"])
+def ours(work: str, logs: Path, folder: Path) -> Cost:
+    """`prepare` of logs into a new folder, or `append` of logs to one that is there."""
+    if work == "prepare":
+        shutil.rmtree(folder, ignore_errors=True)
+    return spend([sys.executable, "-m", "benchmarks.data_lorarec", work, str(logs), str(folder)])
 
 
 def peer(logs: Path, out: Path, *options: str) -> Cost:
@@ -95,8 +89,8 @@ def main() -> None:
     logs = {rows: made(options.work / "made_logs", rows) for rows in sizes}
     extra = made(options.work / "made_logs", sizes[-1] // 100, sizes[-1])
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
-        ours, added, pandas, objects = measured(logs, extra, Path(folder), turns)
-    report(sizes, ours, added, pandas, objects, options.json)
+        costs, added, pandas, objects = measured(logs, extra, Path(folder), turns)
+    report(sizes, costs, added, pandas, objects, options.json)
 
 
 def made(folder: Path, rows: int, first_row: int = 0) -> Path:
@@ -114,23 +108,23 @@ def measured(
     logs: dict[int, Path], extra: Path, folder: Path, turns: int
 ) -> tuple[dict[int, Cost], Cost, Cost, Cost]:
     """Costs of a prepare by rows, of an append to the largest, of pandas in its two ways."""
-    ours: dict[int, list[Cost]] = {rows: [] for rows in logs}
+    prepared: dict[int, list[Cost]] = {rows: [] for rows in logs}
     added, pandas, objects = [], [], []
     peer_logs = logs[list(logs)[PEER_ROWS]]
     for turn in range(turns):
         pandas.append(peer(peer_logs, folder / "pandas"))
         for rows, source in logs.items():
-            ours[rows].append(prepare(source, folder / "ours"))
-            say(f"turn {turn + 1}: {rows:,} rows in {ours[rows][-1].seconds:.1f} s")
-        added.append(append(folder / "ours", extra))
+            prepared[rows].append(ours("prepare", source, folder / "ours"))
+            say(f"turn {turn + 1}: {rows:,} rows in {prepared[rows][-1].seconds:.1f} s")
+        added.append(ours("append", extra, folder / "ours"))
         objects.append(peer(peer_logs, folder / "pandas", "--object"))
-    costs = {rows: median(found) for rows, found in ours.items()}
+    costs = {rows: median(found) for rows, found in prepared.items()}
     return costs, median(added), median(pandas), median(objects)
 
 
 def report(
     sizes: tuple[int, ...],
-    ours: dict[int, Cost],
+    costs: dict[int, Cost],
     added: Cost,
     pandas: Cost,
     objects: Cost,
@@ -138,22 +132,22 @@ def report(
 ) -> None:
     """Print the tables and write the measures."""
     most, same = sizes[-1], sizes[PEER_ROWS]
-    speed = most / ours[most].seconds
-    shown = [_row("lorarec data prepare", rows, ours[rows]) for rows in sizes]
+    speed = most / costs[most].seconds
+    shown = [_row("lorarec data prepare", rows, costs[rows]) for rows in sizes]
     shown.append(_row("lorarec data append", most // 100, added))
     shown.append(_row("pandas", same, pandas))
     shown.append(_row("pandas, strings as objects", same, objects))
     columns = ("work", "rows", "seconds", "rows/s", "peak GiB")
-    table("One process each, from start to end; median", columns, shown)
+    table("One process each; median of the seconds, of the peaks", columns, shown)
     measures = Measures()
     for name, cost in (("", pandas), ("_objects", objects)):
         ratio = speed / (same / cost.seconds)
         measures.add(f"prepare_vs_pandas{name}", ratio, "ratio", "pandas", ratio)
-    measures.add(f"prepare_{most // 10**6 or 1}m_peak_gib", ours[most].gib, "GiB")
-    measures.add("append_share", added.seconds / ours[most].seconds, "ratio")
+    measures.add(f"prepare_{most // 10**6}m_peak_gib", costs[most].gib, "GiB")
+    measures.add("append_share", added.seconds / costs[most].seconds, "ratio")
     for rows in sizes:
-        measures.add(f"prepare_{rows}_rows_seconds", ours[rows].seconds, "s")
-        measures.add(f"prepare_{rows}_rows_gib", ours[rows].gib, "GiB")
+        measures.add(f"prepare_{rows}_rows_seconds", costs[rows].seconds, "s")
+        measures.add(f"prepare_{rows}_rows_gib", costs[rows].gib, "GiB")
     rows = [(m["name"], m["value"], m["unit"]) for m in measures.rows[:4]]
     table("Measures", ("name", "value", "unit"), rows)
     measures.finish(file)

@@ -1,6 +1,6 @@
 """The peer of benchmarks/data.py: the work of `lorarec data prepare`, in pandas, in memory.
 
-python -m benchmarks.data_pandas LOGS OUT [--object]
+python -m benchmarks.data_pandas LOGS OUT [--object]    prints its seconds
 
 The same rules are checked, the same numbers given, the same cut-offs found, parts, cold ids and
 domains counted, and the rows written sorted by domain in files of the same size. `--object` keeps
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,4 +78,6 @@ def counted(rows: pd.DataFrame, t_valid: int, t_test: int) -> dict[str, list[int
 if __name__ == "__main__":
     if "--object" in sys.argv:
         pd.set_option("future.infer_string", False)
+    started = time.perf_counter()
     prepare(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(time.perf_counter() - started)

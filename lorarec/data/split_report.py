@@ -128,7 +128,7 @@ def report_dataset(
         if plan.cutoffs:
             check_cutoffs(*_span(dataset.scan()), plan.cutoffs)
         record = plan if plan.cutoffs else planned(folder, files, plan)
-        record, _ = counted(folder, files, dataset.sizes(), record)
+        record = counted(folder, files, dataset.sizes(), record).split
     if record is None:
         raise DataError(
             f"{folder} has no split of its own. Expected to be told one, such as --split time."

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorarec.data.files import LogFile, find_files
-from lorarec.data.prepared.cutting import Cutoffs, counted, first_split, moved_split
+from lorarec.data.prepared.cutting import Counted, Cutoffs, counted, first_split, moved_split
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import (
+    LASTING,
     TABLES,
+    FileRecord,
     Generation,
     Manifest,
     Options,
@@ -24,7 +26,9 @@ from lorarec.data.prepared.manifest import (
     with_digest,
     write_manifest,
 )
+from lorarec.data.prepared.presence import is_kept, read_presence, write_presence
 from lorarec.data.prepared.refining import check_repeats, write_fallen
+from lorarec.data.prepared.shards import check_files
 from lorarec.data.prepared.writing import (
     Report,
     Written,
@@ -72,9 +76,9 @@ def prepare(
         if options.duplicates == "refuse":
             check_repeats(folder, written.files)
         split = first_split(folder, written, options)
-        split, fallen = counted(folder, written.files, written.sizes, split)
-        written.files += write_fallen(folder, 0, fallen)
-        generation = _generation(0, first_digest(options), sources.result(), written, split)
+        found = counted(folder, written.files, written.sizes, split)
+        written.files += _beside_the_rows(folder, 0, found)
+        generation = _generation(0, first_digest(options), sources.result(), written, found.split)
         manifest = Manifest(options=options, generations=[generation])
         write_manifest(folder, manifest)
     return PreparedDataset(out, manifest)
@@ -106,7 +110,7 @@ def append(
     """
     files = find_files(paths)
     with _alone(folder):
-        dataset = open_dataset(folder)
+        dataset = open_dataset(folder, reads_rows=False)
         manifest = dataset.manifest
         _remove_leftovers(folder, manifest)  # of an append that was killed
         new, sources, known = _not_yet_taken(files, manifest)
@@ -118,20 +122,33 @@ def append(
             if new:
                 ids = dataset.vocabularies()
                 written = write_generation(folder, number, new, manifest.options, ids, report)
+            rows = [*manifest.files("rows"), *written.shards]
+            before = None
+            if cutoffs is None and not move_cutoff and is_kept(dataset.split):
+                before = read_presence(folder, manifest, written.sizes)
+            if before is None or manifest.options.split == "column":
+                check_files(folder, manifest.files("rows"))  # they are read from here on
+            files_now = [*([] if before else manifest.all_files), *written.files]
             if new and manifest.options.duplicates == "refuse":
                 check_repeats(folder, [*manifest.all_files, *written.files])
-            rows = [*manifest.files("rows"), *written.shards]
             split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
-            files_now = [*manifest.all_files, *written.files]
-            split, fallen = counted(folder, files_now, written.sizes, split)
-            written.files += write_fallen(folder, number, fallen)
-            generation = _generation(number, manifest.digest, sources, written, split)
+            found = counted(folder, files_now, written.sizes, split, before)
+            written.files += _beside_the_rows(folder, number, found)
+            generation = _generation(number, manifest.digest, sources, written, found.split)
             grown = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
             write_manifest(folder, grown)
         except BaseException:
             _remove_leftovers(folder, read_manifest(folder))
             raise
+        _remove_leftovers(folder, grown)  # what was kept of the generation before
     return Added(PreparedDataset(folder, grown), written.rows, known)
+
+
+def _beside_the_rows(folder: Path, number: int, found: Counted) -> list[FileRecord]:
+    return [
+        *write_fallen(folder, number, found.fallen),
+        *write_presence(folder, number, found.parts),
+    ]
 
 
 def _generation(
@@ -177,7 +194,8 @@ def _not_yet_taken(
 
 def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
     """Delete files that no generation names: what an append that did not end has left."""
-    named = {record.name for g in manifest.generations for record in g.files}
+    named = {record.name for table in LASTING for record in manifest.files(table)}
+    named |= {record.name for record in manifest.generations[-1].files}
     for table in TABLES:
         for path in (folder / table).glob("*"):
             if f"{table}/{path.name}" not in named:

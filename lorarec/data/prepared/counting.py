@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,42 @@ def count_shards(
         users: Rows of the user vocabulary.
         items: Rows of the item vocabulary.
     """
-    parts: dict[str, Part] = {}
-    for shard in shards:
+    return counts_of(mark_shards(shards, split, users, items))
+
+
+def mark_shards(
+    shards: Iterable[pl.DataFrame],
+    split: SplitRecord,
+    users: int,
+    items: int,
+    parts: dict[str, Part] | None = None,
+) -> dict[str, Part]:
+    """Who and what is in every part; `parts`, where given, are added to.
+
+    The next shard is read while one is marked.
+    """
+    parts = {} if parts is None else parts
+    for shard in _one_ahead(shards):
         for name, rows in by_part(shard, split):
             parts.setdefault(name, Part(users, items)).add(rows)
-    nobody = Part(users, items)
-    train = parts.get("train", nobody)
+    return parts
+
+
+def counts_of(parts: Mapping[str, Part]) -> dict[str, PartCounts]:
+    """How much is in every part, train, valid and test first."""
+    if not parts:
+        return {}
+    train = parts.get("train") or Part(*(len(s) for s in next(iter(parts.values())).seen.values()))
     return in_order({name: part.counts(train) for name, part in parts.items()})
+
+
+def _one_ahead(shards: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    following = iter(shards)
+    with ThreadPoolExecutor(1, "lorarec-read") as pool:
+        ready = pool.submit(next, following, None)
+        while (shard := ready.result()) is not None:
+            ready = pool.submit(next, following, None)
+            yield shard
 
 
 def by_part(shard: pl.DataFrame, split: SplitRecord) -> list[tuple[str, pl.DataFrame]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from lorarec.data import timeline
-from lorarec.data.part_counts import PartCounts
-from lorarec.data.prepared.counting import count_shards
+from lorarec.data.prepared.counting import Part, counts_of, mark_shards
 from lorarec.data.prepared.manifest import FileRecord, Options, Table
 from lorarec.data.prepared.moments import HOUR, Moments
 from lorarec.data.prepared.pieces import Assigned, cuts_of
+from lorarec.data.prepared.presence import is_kept
 from lorarec.data.prepared.refining import Fallen, count_refined
 from lorarec.data.prepared.shards import scan_rows
 from lorarec.data.prepared.writing import Written
@@ -115,31 +116,46 @@ def moved_split(
     return split.model_copy(update={"t_valid": t_valid, "t_test": t_test})
 
 
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """A split with what its parts hold."""
+
+    split: SplitRecord | None
+    """With counts and with what they have to tell; None where there is no split."""
+    fallen: Fallen | None = None
+    """What left the core, where there is one."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    """Who and what is in each part, where an append can add to it."""
+
+
 def counted(
     folder: Path,
     files: Sequence[FileRecord],
     sizes: dict[Table, int],
     split: SplitRecord | None,
-) -> tuple[SplitRecord | None, Fallen | None]:
-    """The split with the counts of its parts and what they have to tell, and what left the core.
+    before: dict[str, Part] | None = None,
+) -> Counted:
+    """Count what the parts of a split hold.
 
     Args:
         folder: Of the data set.
-        files: All its files up to the generation that the counts are of.
+        files: All its files up to the generation that the counts are of; where `before` is given,
+            those that came after it.
         sizes: Ids of each vocabulary.
         split: What is counted.
+        before: What earlier rows put into the parts, where the split leaves them alone.
 
     Raises:
         DataError: Leave-last-out leaves nothing out, or no train row is in the core.
     """
     if split is None:
-        return None, None
-    fallen = None
+        return Counted(None)
+    fallen, parts = None, dict[str, Part]()
     if split.refines:
         split, fallen = count_refined(folder, files, sizes, split)
     else:
-        counts = _counts(folder, files, sizes, split)
-        split = split.model_copy(update={"counts": counts})
+        parts = _parts(folder, files, sizes, split, before)
+        split = split.model_copy(update={"counts": counts_of(parts)})
     notes = split.refinements()
     if split.used == "leave-last-out":
         timeline.check_held_out(split.counts["test"].rows if "test" in split.counts else 0)
@@ -147,20 +163,25 @@ def counted(
         times = scan_rows(folder, [record for record in files if record.table == "rows"])
         if times.select(pl.col("timestamp").null_count()).collect().item():
             notes.append(TIMELESS)
-    return split.model_copy(update={"notes": notes}), fallen
+    split = split.model_copy(update={"notes": notes})
+    return Counted(split, fallen, parts if is_kept(split) else {})
 
 
-def _counts(
-    folder: Path, files: Sequence[FileRecord], sizes: dict[Table, int], split: SplitRecord
-) -> dict[str, PartCounts]:
+def _parts(
+    folder: Path,
+    files: Sequence[FileRecord],
+    sizes: dict[Table, int],
+    split: SplitRecord,
+    before: dict[str, Part] | None,
+) -> dict[str, Part]:
     if split.used in ("random", "leave-last-out"):
         named = split.model_copy(update={"used": "column"})  # it stands in the pieces
         shards: Iterable[pl.DataFrame] = Assigned(folder, files, split)
-        return count_shards(shards, named, sizes["users"], sizes["items"])
+        return mark_shards(shards, named, sizes["users"], sizes["items"])
     columns = ("user", "item", "timestamp", *(["split"] if split.used == "column" else []))
     rows = [record for record in files if record.table == "rows"]
     shards = (scan_rows(folder, [record]).select(columns).collect() for record in rows)
-    return count_shards(shards, split, sizes["users"], sizes["items"])
+    return mark_shards(shards, split, sizes["users"], sizes["items"], before)
 
 
 def _moments(folder: Path, rows: Sequence[FileRecord]) -> Moments:

@@ -11,7 +11,7 @@ import polars as pl
 from lorarec.data.duplicates import NUMBERS, resolved
 from lorarec.data.part_counts import in_order
 from lorarec.data.prepared.manifest import (
-    TABLES,
+    LASTING,
     VOCABULARIES,
     FileRecord,
     Generation,
@@ -163,12 +163,16 @@ class PreparedDataset:
         return Vocabulary.of_distinct(pl.concat(parts)["id"])
 
 
-def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
+def open_dataset(
+    folder: Path, digest: str | None = None, reads_rows: bool = True
+) -> PreparedDataset:
     """Open a prepared data set and check every file of it.
 
     Args:
         folder: Of the data set.
         digest: Opens the data set as it was when it had this digest; None as it is now.
+        reads_rows: Whether its rows will be read; otherwise their files are checked for their
+            sizes alone.
 
     Raises:
         DataError: There is no data set, or it never had this digest.
@@ -187,6 +191,6 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
             f"{folder} never had the digest {(digest or '')[:12]}; it has had {known}. Expected "
             f"the data set that was meant: bring it back, or name another with --data."
         )
-    for table in TABLES:
-        check_files(folder, manifest.files(table))
+    for table in LASTING:
+        check_files(folder, manifest.files(table), bytes_too=reads_rows or table != "rows")
     return PreparedDataset(folder, manifest)

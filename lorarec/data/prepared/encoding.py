@@ -87,9 +87,12 @@ class IdEncoder:
         if len(self._known):
             if self._known_hashes is None:
                 self._known_hashes = self._hashes(self._known.series)
-            numbers = self._table.find(*self._known_hashes)
-            theirs = np.flatnonzero(numbers >= before)
-            rows[numbers[theirs] - before] = theirs
+            first, second = self._known_hashes
+            for start in range(0, len(first), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                numbers = self._table.find(first[part], second[part])
+                theirs = np.flatnonzero(numbers >= before)
+                rows[numbers[theirs] - before] = theirs + start
         new = np.flatnonzero(rows < 0)
         rows[new] = np.arange(self._next, self._next + len(new))
         self._row_of_number = np.concatenate([self._row_of_number, rows])

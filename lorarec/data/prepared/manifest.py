@@ -22,9 +22,11 @@ from lorarec.storage import sha256_bytes
 NAME = "manifest.json"
 Kind = Literal["lorarec prepared data set"]
 KIND: Kind = "lorarec prepared data set"
-Table = Literal["rows", "users", "items", "domains", "core"]
+Table = Literal["rows", "users", "items", "domains", "core", "presence"]
 VOCABULARIES: tuple[Table, ...] = ("users", "items", "domains")
-TABLES: tuple[Table, ...] = (*VOCABULARIES, "rows", "core")
+LASTING: tuple[Table, ...] = (*VOCABULARIES, "rows", "core")
+"""What every generation keeps as long as the data set lives."""
+TABLES: tuple[Table, ...] = (*LASTING, "presence")
 
 
 class FileRecord(Record):

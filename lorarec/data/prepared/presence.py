@@ -1,0 +1,73 @@
+"""Who and what is in each part, kept so that an append counts its own rows alone.
+
+It is worked out of the rows and can be again: a data set without it, or with a damaged one, is
+counted anew. Only the newest generation has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from lorarec.data.part_counts import PartCounts
+from lorarec.data.prepared.counting import Part
+from lorarec.data.prepared.manifest import FileRecord, Manifest, Table
+from lorarec.data.prepared.shards import check_files, write_shard
+from lorarec.data.splits import SplitRecord
+from lorarec.errors import ArtifactError
+
+
+def is_kept(split: SplitRecord | None) -> bool:
+    """Whether later rows leave the parts of earlier ones alone, so that counts add up."""
+    return split is not None and split.used in ("time", "column") and not split.refines
+
+
+def write_presence(folder: Path, number: int, parts: Mapping[str, Part]) -> list[FileRecord]:
+    """Write the flags of each part: a column a part, users first and items below them."""
+    if not parts:
+        return []
+    flags = {
+        name: np.concatenate([part.seen["user"], part.seen["item"]]) for name, part in parts.items()
+    }
+    return [write_shard(folder, "presence", f"presence/{number:06d}.parquet", pl.DataFrame(flags))]
+
+
+def read_presence(
+    folder: Path, manifest: Manifest, sizes: Mapping[Table, int]
+) -> dict[str, Part] | None:
+    """The parts of the newest generation, with room for ids that came since.
+
+    Args:
+        folder: Of the data set.
+        manifest: Up to that generation.
+        sizes: Ids of each vocabulary now.
+
+    Returns:
+        None where nothing is kept, or not as it was written.
+    """
+    last = manifest.generations[-1]
+    records = [record for record in last.files if record.table == "presence"]
+    if not records or last.split is None:
+        return None
+    try:
+        check_files(folder, records)
+    except ArtifactError:
+        return None
+    flags = pl.read_parquet(folder / records[0].name, glob=False)
+    users = sum(record.rows for record in manifest.files("users"))
+    return {
+        name: _part(flags[name].to_numpy(), users, counts, sizes)
+        for name, counts in last.split.counts.items()
+    }
+
+
+def _part(flags: np.ndarray, users: int, counts: PartCounts, sizes: Mapping[Table, int]) -> Part:
+    part = Part(sizes["users"], sizes["items"])
+    part.rows = counts.rows
+    part.times = [moment for moment in (counts.first, counts.last) if moment is not None]
+    part.seen["user"][:users] = flags[:users]
+    part.seen["item"][: len(flags) - users] = flags[users:]
+    return part
