@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from lorarec.data.prepared.id_table import IdTable
 
 Array = np.ndarray[Any, Any]
-FEW = st.integers(0, 7).map(lambda n: n << 61 | n)
-"""Hashes that share their first slots, so that probing has work to do."""
-KEYS = st.lists(st.tuples(st.one_of(FEW, st.integers(0, 2**64 - 1)), st.integers(0, 3)))
+KEYS = st.lists(
+    st.one_of(
+        # Few first hashes for many keys, so that probing has work to do.
+        st.integers(0, 60).map(lambda n: (n % 5 << 61 | n % 5, n)),
+        st.tuples(st.integers(0, 2**64 - 1), st.integers(61, 2**64 - 1)),
+    )
+)
 
 
 def arrays(keys: list[tuple[int, int]]) -> tuple[Array, Array]:
