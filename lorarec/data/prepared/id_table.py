@@ -25,10 +25,10 @@ MOST = 2**32 - 2
 class IdTable:
     """Numbers distinct keys by first appearance. A key is two hashes of 64 bits, of two seeds.
 
-    A slot is one number: 31 bits of the first hash above the 32 of the key's number. Which slots are
-    looked at is said by other bits of the first hash, and a match is believed when the second hash
-    matches too: 95 bits and more, so that of 1e8 ids any two are taken for one with a chance below
-    1e-12.
+    A slot is one number: 31 bits of the first hash above the 32 of the key's number. Which slots
+    are looked at is said by other bits of the first hash, and a match is believed when the second
+    hash matches too: 95 bits and more, so that of 1e8 ids any two are taken for one with a chance
+    below 1e-12.
     """
 
     def __init__(self) -> None:
