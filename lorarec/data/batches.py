@@ -12,8 +12,9 @@ from lorarec.data.files import LogFile
 from lorarec.data.schema import missing_columns, own_names
 from lorarec.errors import DataError
 
-BATCH = 1 << 21
-"""Rows a batch: 2,097,152."""
+BATCH = 1 << 19
+"""Rows a batch: 524,288. What is worked on then stays small; four times as many took a fifth more
+processor time in `data prepare`."""
 
 
 def scan(file: LogFile, columns: Iterable[str] = ()) -> pl.LazyFrame:

@@ -15,6 +15,7 @@ from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import (
     LASTING,
     TABLES,
+    VOCABULARIES,
     FileRecord,
     Generation,
     Manifest,
@@ -120,7 +121,7 @@ def append(
         written = Written(sizes=dataset.sizes())
         try:
             if new:
-                ids = dataset.vocabularies()
+                ids = {table: dataset.ids(table) for table in VOCABULARIES}
                 written = write_generation(folder, number, new, manifest.options, ids, report)
             rows = [*manifest.files("rows"), *written.shards]
             before = None

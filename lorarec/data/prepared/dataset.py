@@ -83,9 +83,10 @@ class PreparedDataset:
         """Every domain's row, in order of first appearance."""
         return self._vocabulary("domains")
 
-    def vocabularies(self) -> dict[Table, Vocabulary]:
-        """All three by table."""
-        return {"users": self.users, "items": self.items, "domains": self.domains}
+    def ids(self, table: Table) -> pl.Series:
+        """Ids of a vocabulary in the order of their rows: String (n,)."""
+        parts = [pl.read_parquet(self.folder / f.name, glob=False) for f in self._files(table)]
+        return pl.concat(parts)["id"]
 
     def sizes(self) -> dict[Table, int]:
         """Ids of each vocabulary, from the manifest alone."""
@@ -159,8 +160,7 @@ class PreparedDataset:
         return self.manifest.files(table)
 
     def _vocabulary(self, table: Table) -> Vocabulary:
-        parts = [pl.read_parquet(self.folder / f.name, glob=False) for f in self._files(table)]
-        return Vocabulary.of_distinct(pl.concat(parts)["id"])
+        return Vocabulary.of_distinct(self.ids(table))
 
 
 def open_dataset(

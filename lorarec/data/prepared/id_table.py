@@ -59,6 +59,20 @@ class IdTable:
             todo = todo[left]
         return found
 
+    def candidates(self, first: Array) -> Array:
+        """Places of keys that may be here, int64 (m,): all that are, and about one in ten others.
+
+        Much quicker than `find` where few of many keys are here.
+
+        Args:
+            first: uint64 (n,), the first hash of each key.
+        """
+        bits = np.uint64(64 - max(16, (10 * self._count).bit_length()))
+        near = np.zeros(1 << int(64 - bits), dtype=bool)
+        near[(self._first[: self._count] >> bits).view(np.int64)] = True
+        found: Array = np.flatnonzero(near.take((first >> bits).view(np.int64)))
+        return found
+
     def _look(self, slot: Array, mark: Array, second: Array) -> tuple[Array, Array]:
         """Numbers of the keys in these slots, else -1; and which keys may be further on."""
         held = self._slots.take(slot)

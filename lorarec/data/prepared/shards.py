@@ -28,7 +28,7 @@ ROWS: dict[str, pl.DataType] = {
     "split": pl.String(),
 }
 """A row of a shard; columns that say nothing in a shard are left out of it."""
-ROW_GROUP = 1 << 17
+ROW_GROUP = 1 << 16
 """Rows that are skipped together when another domain is wanted."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -27,7 +27,6 @@ from lorarec.data.prepared.manifest import (
 from lorarec.data.prepared.moments import Moments
 from lorarec.data.prepared.shards import encoded_rows, write_shard
 from lorarec.data.tables import write_parquet
-from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError
 from lorarec.storage import sha256_file
 
@@ -63,7 +62,7 @@ def write_generation(
     number: int,
     files: Sequence[LogFile],
     options: Options,
-    known: dict[Table, Vocabulary],
+    known: Mapping[Table, pl.Series],
     report: Report = lambda _: None,
 ) -> Written:
     """Read logs once; write their rows, new ids and bad rows into files of their own.
@@ -73,7 +72,7 @@ def write_generation(
         number: Of the generation: part of the files' names.
         files: Logs, in order.
         options: How they are read.
-        known: Ids that have a row already, by table.
+        known: Ids that have a row already, in order, by table.
         report: Takes progress.
 
     Raises:
@@ -98,7 +97,7 @@ def write_generation(
             name = f"rows/{number:06d}-{place:05d}.parquet"
             done.files.append(write_shard(folder, "rows", name, rows))
             done.moments.add(frame["timestamp"])
-            _count_domains(done.domains, rows, encoders["domains"].vocabulary().series)
+            _count_domains(done.domains, rows, encoders["domains"].ids())
             return frame.height
 
         for place, frame in enumerate(stream):

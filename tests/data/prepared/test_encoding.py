@@ -16,12 +16,12 @@ def test_rows_are_those_of_a_vocabulary_extended_batch_by_batch(
     batches: list[list[str]], known: list[str]
 ) -> None:
     vocabulary = Vocabulary().extend(known)
-    encoder = IdEncoder(vocabulary)
+    encoder = IdEncoder(vocabulary.series)
     for batch in batches:
         vocabulary = vocabulary.extend(batch)
         rows = encoder.encode(pl.Series(batch, dtype=pl.String))
         assert rows.tolist() == vocabulary.rows(batch).tolist()
-    assert encoder.vocabulary() == vocabulary
+    assert encoder.ids().to_list() == vocabulary.series.to_list()
     assert len(encoder) == len(vocabulary)
 
 

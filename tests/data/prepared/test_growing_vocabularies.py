@@ -48,7 +48,7 @@ def test_rows_are_given_by_first_appearance_and_never_move(
     for rows, state in zip(days, states, strict=True):
         for place, (table, before) in enumerate(known.items()):
             known[table] = before.extend([row[place] for row in rows])
-            found = state.vocabularies()[table]  # type: ignore[index]
+            found = getattr(state, table)
             assert found == known[table]
             # Anything bound to the shorter one can prove that the longer one begins with it.
             assert found.digest(len(before)) == before.digest()

@@ -50,3 +50,13 @@ def test_keys_with_one_first_hash_stay_apart_while_the_table_grows() -> None:
     for start in range(0, 5000, 1000):
         table.add(first[start : start + 1000], second[start : start + 1000])
     assert (table.find(first, second) == np.arange(5000)).all()
+
+
+def test_no_key_that_is_here_is_missing_among_the_candidates() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2**64, (2, 20_000), dtype=np.uint64)
+    table = IdTable()
+    table.add(first[:1000], second[:1000])
+    near = table.candidates(first)
+    assert set(range(1000)) <= set(near.tolist())
+    assert len(near) < 1000 + 19_000 // 5
