@@ -17,7 +17,8 @@ from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, refused, write_tensors
 
 RECORD = "checkpoint.json"
-PATTERN = "checkpoint-*.safetensors"
+PATTERNS = ("checkpoint-*.safetensors", ".checkpoint*.tmp")
+"""Tensors, and what a process that was killed while writing left beside them."""
 Setting = str | int | float | bool
 
 
@@ -157,10 +158,11 @@ class Checkpoints:
         return f"The last good checkpoint is of step {self.saved_step}, in {self.folder}."
 
     def _sweep(self, keep: str | None) -> None:
-        """Remove tensors that no record names, those of a process that was killed included."""
-        for file in self.folder.glob(PATTERN):
-            if file.name != keep:
-                file.unlink(missing_ok=True)
+        """Remove what no record names, whatever a process that was killed left included."""
+        for pattern in PATTERNS:
+            for file in self.folder.glob(pattern):
+                if file.name != keep:
+                    file.unlink(missing_ok=True)
 
     def _info(self) -> CheckpointInfo:
         info = load_record(self.folder / RECORD, CheckpointInfo)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -42,10 +44,38 @@ def sampled_softmax(
         hits: bool (n, m): where a drawn item is the row's own.
         weights: float (n,); None weighs all alike.
     """
-    corrected = negative - (log_probability + math.log(negative.shape[1]))
-    corrected = corrected.masked_fill(hits, -torch.inf)
-    logits = torch.cat([positive.unsqueeze(1), corrected], 1)
-    return _mean(torch.logsumexp(logits, 1) - positive, weights)
+    correction = log_probability + math.log(negative.shape[1])
+    total: Tensor = _CorrectedLogSumExp.apply(positive, negative, correction, hits)  # type: ignore[no-untyped-call]
+    return _mean(total - positive, weights)
+
+
+class _CorrectedLogSumExp(torch.autograd.Function):
+    """log(exp p + Σ_j exp(s_j - c_j)) over what is not masked, (n, m) scores in one place.
+
+    The n·m numbers are most of a step's work, and each pass over them counts: they are written once
+    and turned into their gradient where they are. The graph can be walked back once.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, positive: Tensor, negative: Tensor, correction: Tensor, hits: Tensor
+    ) -> Tensor:
+        rows, count = negative.shape
+        logits = negative.new_empty(rows, count + 1)
+        logits[:, 0] = positive
+        torch.sub(negative, correction, out=logits[:, 1:])
+        logits[:, 1:].masked_fill_(hits, -torch.inf)
+        total = torch.logsumexp(logits, 1)
+        ctx.save_for_backward(logits, total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        logits, total = ctx.saved_tensors
+        # Not a copy: nothing else holds them, and autograd refuses a second walk once they changed.
+        found = logits.sub_(total.unsqueeze(1)).exp_().mul_(grad.unsqueeze(1))
+        return found[:, 0], found[:, 1:], None, None
 
 
 def bpr(positive: Tensor, negative: Tensor, hits: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -133,7 +133,7 @@ class _Batch:
         """Scores of the whole catalogue: float (n, c)."""
         vectors, bias = self._items(self.domain.sampler.items)
         scores = (users @ vectors.T).float()
-        return scores if bias is None else scores + bias
+        return scores if bias is None else scores.add_(bias)
 
     def scores(self, users: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of the rows' own items and of the drawn ones for every row: (n,) and (n, m)."""
@@ -142,7 +142,7 @@ class _Batch:
         negative = (users @ vectors.index_select(0, others).T).float()
         if bias is not None:
             positive = positive + bias.index_select(0, own)
-            negative = negative + bias.index_select(0, others)
+            negative = negative.add_(bias.index_select(0, others))  # (n, m): no second copy
         return positive, negative
 
     def own_scores(self, users: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:

@@ -143,6 +143,12 @@ def test_early_stopping_goes_on_counting(logs: Interactions, tmp_path: Path) -> 
 
 
 def test_one_checkpoint_is_kept_and_removed_whole(logs: Interactions, tmp_path: Path) -> None:
+    for left in (
+        "checkpoint-3-a.safetensors",
+        ".checkpoint-3-a.safetensors.12.tmp",
+        ".checkpoint.json.12.tmp",
+    ):
+        (tmp_path / left).touch()
     checkpoints = Checkpoints(tmp_path, CONFIG, every_steps=1)
     train(logs, checkpoints)
     assert len(list(tmp_path.iterdir())) == 2
