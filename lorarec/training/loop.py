@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from lorarec.models.base import BaseModel
 from lorarec.training.averaging import WeightAverage
 from lorarec.training.examples import DomainExamples
 from lorarec.training.losses import full_softmax, sampled_softmax
+from lorarec.training.modes import training
 from lorarec.training.optimizers import RowAdam
 
 Validate = Callable[[], Mapping[str, float]]
@@ -36,6 +38,8 @@ class Options:
     weight_decay: float = 0.0
     patience: int = 5
     seed: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Beginning of a parameter's name → multiple of the learning rate, such as of dense layers."""
     averaging: float = 1.0
     """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
     lower: str = "a lower learning rate"
@@ -99,7 +103,7 @@ def fit(
         )
     generator = torch.Generator().manual_seed(options.seed)
     optimizer = RowAdam(
-        parameters.values(), lr=options.learning_rate, weight_decay=options.weight_decay
+        _groups(parameters, options), lr=options.learning_rate, weight_decay=options.weight_decay
     )
     for parameter in parameters.values():
         parameter.requires_grad_(True)
@@ -109,7 +113,8 @@ def fit(
     waited = 0
     average = WeightAverage(parameters, options.averaging)
     for epoch in range(1, options.epochs + 1):
-        losses = _train_epoch(models, domains, options, generator, optimizer, epoch, report)
+        with training(models.values(), options.seed, epoch):
+            losses = _train_epoch(models, domains, options, generator, optimizer, epoch, report)
         average.update()
         with average.applied():
             kept = _measure(validate, history, epoch, losses, parameters, report)
@@ -122,6 +127,15 @@ def fit(
     _check_finite(parameters, options)
     history.seconds = time.perf_counter() - started
     return history
+
+
+def _groups(parameters: Mapping[str, nn.Parameter], options: Options) -> list[dict[str, Any]]:
+    """The parameters by their step size."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        rates = [rate for start, rate in options.rates.items() if name.startswith(start)]
+        groups.setdefault(rates[0] if rates else 1.0, []).append(parameter)
+    return [{"params": own, "lr": options.learning_rate * rate} for rate, own in groups.items()]
 
 
 def _check_finite(parameters: Mapping[str, nn.Parameter], options: Options) -> None:
@@ -213,7 +227,8 @@ def batch_loss(
         negatives: Draws a step; a catalogue not larger than this is taken whole.
         generator: Of the draws.
     """
-    users = model.user_vectors(domain.users[batch])
+    # A model with histories must not see there what the row is to predict.
+    users = model.user_vectors(domain.users[batch], without=domain.items[batch])
     places = domain.sampler.places(domain.items[batch])
     weights = None if domain.weights is None else domain.weights[batch]
     if len(domain.sampler) <= negatives:

@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lorarec.data.features.table import FeatureTable, Vectors, bags_of
 from lorarec.data.interactions import Interactions
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.lora.attach import Touched, adapter_parameters, attach, merged
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
 from lorarec.models.base import BaseModel
+from lorarec.models.features import FeatureEmbedding
 from lorarec.models.matrix_factorization import MatrixFactorization, Similarity
+from lorarec.models.two_tower import TowerConfig, TwoTower
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import Options, fit
 
@@ -33,10 +36,59 @@ def plain(similarity: Similarity, bias: bool = False) -> MatrixFactorization:
     )
 
 
-def adapted(config: AdapterConfig, similarity: Similarity = "cosine") -> BaseModel:
+def features(count: int) -> FeatureEmbedding:
+    """Of every kind, none of which tells who likes what; the last row has none."""
+    draw = np.random.default_rng(5)
+    missing = np.arange(count + 1) == count
+    rows = np.repeat(np.arange(count), 2)
+    table = FeatureTable(
+        known=~missing,
+        categorical={"keys": np.where(missing, 0, draw.integers(0, 3, count + 1))},
+        categories={"a.b": bags_of(rows, draw.integers(0, 4, len(rows)), missing, 4)},
+        numeric_names=("n",),
+        numeric=draw.normal(size=(count + 1, 1)) * ~missing[:, None],
+        numeric_missing=missing[:, None],
+        vectors={"v": Vectors(draw.normal(size=(count + 1, 3)) * ~missing[:, None], missing)},
+    )
+    return FeatureEmbedding(table, {"keys": 3, "a.b": 4}, DIM)
+
+
+def towers(
+    similarity: Similarity = "cosine", size: int = SIDE, described: bool = True, **shape: object
+) -> TwoTower:
+    """Two towers over the same start; their other weights are moved off it."""
+    tables = MatrixFactorization.create(size, size, DIM, similarity, 0.15, seed=2).tables()
+    had = (checkerboard().csr()[:size, :size] > 0).astype(np.float32)
+    model = TwoTower.from_tables(
+        tables["users"],
+        tables["items"],
+        similarity,
+        0.15,
+        TowerConfig(**shape),  # type: ignore[arg-type]
+        history=had,
+        user_features=features(size) if described else None,
+        item_features=features(size) if described else None,
+        seed=3,
+    )
+    generator = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name not in ("users.weight", "items.weight"):
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
+    return model
+
+
+DEEP = {"layers": (12, 8), "dropout": 0.1, "history": "attention", "id_dropout": 0.1}
+
+
+def adapted(
+    config: AdapterConfig, similarity: Similarity = "cosine", base: BaseModel | None = None
+) -> BaseModel:
     """A base of twelve users and items, the others grown, and factors that are not zero."""
     generator = torch.Generator().manual_seed(4)
-    base = MatrixFactorization.create(12, 12, DIM, similarity, 0.15, seed=2).requires_grad_(False)
+    if base is None:
+        base = MatrixFactorization.create(12, 12, DIM, similarity, 0.15, seed=2)
+    base.requires_grad_(False)
     model = attach(
         base,
         config,
@@ -64,6 +116,16 @@ MODELS: dict[str, Callable[[], BaseModel]] = {
     "row lora": lambda: adapted(lora_config(4, DIM, "users,items")),
     "full": lambda: adapted(full_config()),
     "merged": lambda: merged(adapted(lora_config(4, DIM))),
+    "towers": lambda: towers(described=False),
+    "towers on dot": lambda: towers("dot", described=False),
+    "features": lambda: towers(),
+    "history": lambda: towers(history="mean", described=False),
+    "own history": lambda: towers(history="mean", history_table="separate", history_power=1.0),
+    "deep": lambda: towers(**DEEP),
+    "deep on dot": lambda: towers("dot", **DEEP),
+    "lora on towers": lambda: adapted(lora_config(4, DIM), base=towers(size=12, **DEEP)),
+    "full on towers": lambda: adapted(full_config(), base=towers(size=12, **DEEP)),
+    "merged towers": lambda: merged(adapted(lora_config(4, DIM), base=towers(size=12, **DEEP))),
 }
 ROWS = torch.tensor([3, 15, 0, 3])
 
