@@ -14,6 +14,7 @@ from lorarec.config.sections import (
     Adapt,
     Data,
     Evaluate,
+    Features,
     Model,
     Section,
     Tracking,
@@ -31,6 +32,8 @@ class Settings(Section):
     """How logs are read and split."""
     model: Model = Field(default_factory=Model)
     """The base model's shape."""
+    features: Features = Field(default_factory=Features)
+    """Side features of users and items."""
     train: Train = Field(default_factory=Train)
     """How a base is trained."""
     adapt: Adapt = Field(default_factory=Adapt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ class FeatureEmbedding(nn.Module):
             (name, CategoryList(bags, sizes[name], dim)) for name, bags in table.categories.items()
         ]
         parts += [(name, DenseVector(found, dim)) for name, found in table.vectors.items()]
-        # Numbered, as a column may have any name and a module may not.
-        named = {f"{n}_{_plain(name)}": part for n, (name, part) in enumerate(parts)}
+        names = part_names(table.categorical, table.categories, table.vectors)
+        named = {names[name]: part for name, part in parts}
         if table.numeric_names:
             named["numeric"] = Numbers(table.numeric, table.numeric_missing, dim)
         self.parts = nn.ModuleDict(named)
@@ -128,8 +128,14 @@ class Numbers(nn.Module):
         return vectors
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"\W", "_", name)
+def part_names(*kinds: Iterable[str]) -> dict[str, str]:
+    """Feature → the name of its module: numbered, as a column may have any name and a module may
+    not. The kinds are categorical, lists and vectors, in the order of the encoder's specs.
+    """
+    names = [name for kind in kinds for name in kind]
+    return {
+        name: f"{place}_{re.sub(r'[^A-Za-z0-9]', '_', name)}" for place, name in enumerate(names)
+    }
 
 
 def ranges(offsets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
