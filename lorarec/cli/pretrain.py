@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     "--data", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
     metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
 )  # fmt: skip
-@click.option("--model", type=click.Choice(["mf"]), help="Matrix factorization.  [default: mf]")
+@click.option(
+    "--model", type=click.Choice(["mf", "two-tower"]),
+    help="Matrix factorization, or towers over features and history too.  [default: mf]",
+)  # fmt: skip
+@click.option(
+    "--users", type=click.Path(), metavar="FILE",
+    help="Features of users: a table with the column user_id, for two-tower.",
+)  # fmt: skip
+@click.option(
+    "--items", type=click.Path(), metavar="FILE",
+    help="Features of items: a table with the column item_id, for two-tower.",
+)  # fmt: skip
 @click.option("--dim", type=int, help="Length of a vector.  [default: 128]")
 @click.option(
     "--exclude-domain", "exclude", multiple=True, metavar="D",
@@ -43,6 +54,8 @@ def pretrain(
     settings: Settings,
     paths: tuple[Path, ...],
     model: str | None,
+    users: str | None,
+    items: str | None,
     dim: int | None,
     exclude: tuple[str, ...],
     split: str | None,
@@ -60,6 +73,7 @@ def pretrain(
     Example:
       lorarec pretrain --data data/sample --epochs 10
       lorarec pretrain --data logs.parquet --split column --exclude-domain games
+      lorarec pretrain --data logs.parquet --model two-tower --items items.parquet
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.pretrain import pretrain as job
@@ -68,6 +82,8 @@ def pretrain(
     settings = settings.with_options(
         {
             "model.name": model,
+            "features.users": users,
+            "features.items": items,
             "model.dim": dim,
             "data.split": split,
             "train.epochs": epochs,

@@ -17,6 +17,8 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.sides import NO_SIDES, Sides, read_sides
+from lorarec.jobs.start import DENSE, starting_model
 from lorarec.lora.layers import DomainBias
 from lorarec.models.artefact import (
     Base,
@@ -28,13 +30,13 @@ from lorarec.models.artefact import (
 )
 from lorarec.models.base import BaseModel, ItemBias
 from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.models.two_tower import TwoTower
 from lorarec.storage import sha256_bytes
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device, set_threads
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import History, Options, fit
-from lorarec.training.spectral import spectral_tables
 from lorarec.training.validation import RankingValidation
 
 
@@ -75,6 +77,7 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
+    tables = read_sides(settings)
     frame, source = DataSource.of(paths, settings.data).read()
     if source.dropped:
         listen.say(f"{source.dropped:,} rows are rated below [data] min_rating and left out.")
@@ -90,7 +93,10 @@ def pretrain(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(kept)
-        model, domain_bias, history = train_base(settings, kept, users, items, device, listen)
+        sides = tables.fitted(settings, users, items, listen)
+        model, domain_bias, history = train_base(
+            settings, kept, users, items, device, listen, sides
+        )
         if history.best_epoch == 0:
             listen.say(
                 f"No epoch of {len(history.epochs) - 1} validated better than the start: the base "
@@ -100,7 +106,8 @@ def pretrain(
         for epoch, metrics in enumerate(history.epochs):
             run.log_metrics(metrics, step=epoch)
         info = _describe(settings, model, users, items, kept, exclude, source, split, history)
-        base = Base(model, users, items, info, domain_bias)
+        info = info.model_copy(update={"features": sides.info()})
+        base = Base(model, users, items, info, domain_bias, sides.features)
         with run.artifact_folder("base") as folder:
             save_base(base, folder)
         run.log_metrics({"train_seconds": history.seconds, "best_epoch": history.best_epoch})
@@ -158,14 +165,15 @@ def train_base(
     items: Vocabulary,
     device: str,
     listen: Listener = SILENT,
-) -> tuple[MatrixFactorization, dict[str, DomainBiases], History]:
-    """Train a matrix factorization on split logs.
+    sides: Sides = NO_SIDES,
+) -> tuple[MatrixFactorization | TwoTower, dict[str, DomainBiases], History]:
+    """Train a model on split logs.
 
-    Every domain has an item bias of its own while the base is trained, so that a domain's
-    popularity does not bend the vectors that all domains share. The base keeps the biases' mean,
-    weighted by how often each domain shows the item. A domain's difference from it is its
-    adapter's to learn, and is returned as where to begin: fitted beside vectors that already know
-    the train rows by heart, a bias would hardly learn popularity any more.
+    Where the model has biases, every domain has one of its own while the base is trained, so that
+    its popularity does not bend the vectors that all domains share. The base keeps the mean of
+    the biases, weighted by how often each domain shows the item. A domain's difference from it is
+    its adapter's to learn, and is returned as where to begin: fitted beside vectors that already
+    know the train rows by heart, a bias would hardly learn popularity any more.
 
     Returns:
         The model on the CPU as it was at the best validation, each domain's biases relative to
@@ -174,14 +182,11 @@ def train_base(
     train = settings.train
     fitted, validated = train_and_valid(frame, users, items)
     domains = [d for d in fitted.domains if len(fitted.domain(d))]
-    start_users, start_items = spectral_tables(fitted.csr(), settings.model.dim, train.seed)
-    model = MatrixFactorization.from_tables(
-        start_users, start_items, settings.model.similarity, settings.model.temperature
-    ).to(device)
+    model = starting_model(settings, fitted, sides).to(device)
     examples = examples_of(fitted, domains, device=device)
-    models: dict[str, BaseModel] = {}
+    models: dict[str, BaseModel] = dict.fromkeys(domains, model)
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
-    for domain in examples:
+    for domain in examples if settings.model.bias else ():
         bias = DomainBias(None, domain.sampler.items).to(device)
         models[domain.name] = model.replaced(bias=bias)
         parameters[f"bias.{domain.name}"] = bias.b
@@ -199,12 +204,15 @@ def train_base(
             weight_decay=train.weight_decay,
             patience=train.patience,
             seed=train.seed,
+            rates=dict.fromkeys(DENSE, train.tower_rate),
             averaging=train.averaging,
             lower=f"--set train.learning_rate={train.learning_rate / 10:g}",
         ),
         lambda: validation(models),
         listen.step,
     )
+    if not settings.model.bias:
+        return model.to("cpu").requires_grad_(False), {}, history
     counts = {d.name: d.sampler.counts for d in examples}
     bias_table = shared_bias(len(items), {n: models[n].bias for n in models}, counts)
     whole = model.replaced(bias=ItemBias(bias_table)).to("cpu")
@@ -244,7 +252,7 @@ def shared_bias(
 
 def _describe(
     settings: Settings,
-    model: MatrixFactorization,
+    model: MatrixFactorization | TwoTower,
     users: Vocabulary,
     items: Vocabulary,
     frame: pl.DataFrame,
@@ -255,6 +263,8 @@ def _describe(
 ) -> BaseInfo:
     vocabularies = (users.digest(), items.digest())
     return BaseInfo(
+        model=settings.model.name,
+        tower=model.config if isinstance(model, TwoTower) else None,
         dim=model.dim,
         similarity=model.similarity,
         temperature=model.temperature,
