@@ -53,6 +53,7 @@ class Sides:
         for side, frame in self.frames.items():
             train, column = trained[side], ID_COLUMNS[side]
             inferred = infer_specs(frame, column, train.series, described[side])
+            encoder = FeatureEncoder.fit(frame, column, train.series, inferred.specs)
             for name, reason in inferred.left_out.items():
                 listen.say(f"Features of {side}: {name} is left out, {reason}.")
             if not inferred.specs:
@@ -62,7 +63,6 @@ class Sides:
                 )
             shown = ", ".join(f"{spec.name} ({spec.kind})" for spec in inferred.specs)
             listen.say(f"Features of {side}: {shown}.")
-            encoder = FeatureEncoder.fit(frame, column, train.series, inferred.specs)
             others = frame[column].filter(train.rows(frame[column], missing="mark") < 0)
             found[side] = SideFeatures(encoder, Vocabulary().extend(others))
         return replace(self, features=found)
