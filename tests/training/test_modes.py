@@ -43,6 +43,9 @@ def test_a_parameter_moves_by_its_own_share_of_the_step(
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
         options = Options(1, 10_000, 64, 0.01, rates={"items": rate})
         fit({"d": model}, dict(model.named_parameters()), examples, options, dict)
-        moved[rate] = {n: float((p - before[n]).abs().max()) for n, p in model.named_parameters()}
+        moved[rate] = {
+            name: float((parameter.detach() - before[name]).abs().max())
+            for name, parameter in model.named_parameters()
+        }
     assert moved[0.1]["users.weight"] > 0.9 * moved[1.0]["users.weight"]
     assert moved[0.1]["items.weight"] < 0.3 * moved[1.0]["items.weight"]
