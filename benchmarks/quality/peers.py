@@ -1,4 +1,4 @@
-"""The peers: EASE in closed form and iALS of `implicit`, trained on train rows alone."""
+"""The peers: EASE and item-kNN in closed form, iALS and BPR of `implicit`, on train rows alone."""
 
 from __future__ import annotations
 
@@ -139,6 +139,63 @@ class Ials(Known):
     def rows(self, users: Array) -> Array:
         """Inner products of the factors."""
         found: Array = self.user_factors[users] @ self.item_factors.T
+        return found
+
+
+class Bpr(Known):
+    """Bayesian personalised ranking (Rendle et al. 2009) as `implicit` has it."""
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        learning_rate: float,
+        regularization: float,
+        factors: int,
+        iterations: int = 100,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(frame)
+        from implicit.bpr import BayesianPersonalizedRanking
+
+        with _one_blas_thread():
+            model = BayesianPersonalizedRanking(
+                factors=factors,
+                learning_rate=learning_rate,
+                regularization=regularization,
+                iterations=iterations,
+                num_threads=threads(),
+                random_state=seed,
+                use_gpu=False,
+            )
+            model.fit(sparse.csr_matrix(self.pairs), show_progress=False)
+        self.user_factors, self.item_factors = model.user_factors, model.item_factors
+
+    def rows(self, users: Array) -> Array:
+        """Inner products of the factors, the item's bias among them."""
+        found: Array = self.user_factors[users] @ self.item_factors.T
+        return found
+
+
+class ItemKnn(Known):
+    """Each item by its k most similar ones (Deshpande and Karypis 2004), by shrunk cosine.
+
+    s_ij = ⟨x_i, x_j⟩ / (|x_i| |x_j| + shrink); a user scores the sum over the items it had.
+    """
+
+    def __init__(self, frame: pl.DataFrame, neighbours: int, shrink: float) -> None:
+        super().__init__(frame)
+        gram = (self.pairs.T @ self.pairs).toarray()
+        norms = np.sqrt(np.diagonal(gram))
+        similar = gram / (np.outer(norms, norms) + shrink)
+        np.fill_diagonal(similar, 0.0)
+        if neighbours < len(similar):
+            least = np.partition(similar, -neighbours, axis=0)[-neighbours]
+            similar[similar < least] = 0.0
+        self.weights = similar.astype(np.float32)
+
+    def rows(self, users: Array) -> Array:
+        """Each user's train items times the similarities."""
+        found: Array = self.pairs[users] @ self.weights
         return found
 
 

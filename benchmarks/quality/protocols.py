@@ -27,11 +27,15 @@ BLOCK = 1024
 """Users whose scores of a catalogue are held at once."""
 
 
-class Peer(Protocol):
+class Ranker(Protocol):
     """A model that scores users by items."""
 
     def matrix(self, users: pl.Series, items: pl.Series) -> Array:
         """Scores float32 (users, items); what the model does not know is 0."""
+
+
+class Peer(Ranker, Protocol):
+    """One that scores pairs too."""
 
     def score(self, users: pl.Series, items: pl.Series) -> Array:
         """Scores float32 (n,) of pairs."""
@@ -101,11 +105,34 @@ def measure_peer(peer: Peer, arena: Arena, lists: Lists) -> dict[str, Array]:
     users, held_out = arena.held_out("test")
     same_users(lists, users)
     seen = arena.seen(users, ("train", "valid"))
-    ranked = np.concatenate(
-        [_top(_unseen(peer, arena, users, seen, block)) for block in _blocks(len(users))]
-    )
+    ranked = rank_peer(peer, arena, users, seen)
     found = evaluate_ranking(ranked, held_out, [CUT], metrics=["recall"], resamples=1)
     return {SAMPLED: sampled_ndcg(peer.score, lists), RECALL: found.per_user[RECALL]}
+
+
+def rank_peer(
+    peer: Ranker,
+    arena: Arena,
+    users: pl.Series,
+    seen: sparse.csr_matrix,
+    among: Array | None = None,
+) -> Array:
+    """The best 20 of the catalogue for each user: positions int64 (m, 20), -1 for nothing.
+
+    Args:
+        peer: Scores users by items.
+        arena: Has the catalogue.
+        users: Ids (m,).
+        seen: (m, catalogue): what each user has had, which is left out.
+        among: bool (catalogue,): rank these alone; None ranks all.
+    """
+    blocks = []
+    for block in _blocks(len(users)):
+        scores = _unseen(peer, arena, users, seen, block)
+        if among is not None:
+            scores[:, ~among] = -np.inf
+        blocks.append(_top(scores))
+    return np.concatenate(blocks)
 
 
 def validate_peer(peer: Peer, arena: Arena) -> float:
@@ -134,7 +161,7 @@ def _blocks(users: int) -> list[slice]:
 
 
 def _unseen(
-    peer: Peer, arena: Arena, users: pl.Series, seen: sparse.csr_matrix, block: slice
+    peer: Ranker, arena: Arena, users: pl.Series, seen: sparse.csr_matrix, block: slice
 ) -> Array:
     """Scores of the catalogue for some users, -inf where the user has had the item."""
     scores = peer.matrix(users[block], arena.catalogue.series)

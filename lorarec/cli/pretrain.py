@@ -25,8 +25,17 @@ if TYPE_CHECKING:
     metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
 )  # fmt: skip
 @click.option(
-    "--model", type=click.Choice(["mf", "als", "bpr"]),
-    help="Matrix factorization; or ALS or BPR of implicit.  [default: mf]",
+    "--model", type=click.Choice(["mf", "two-tower", "als", "bpr"]),
+    help="Matrix factorization; towers over features and history too; or ALS or BPR of implicit.  "
+    "[default: mf]",
+)  # fmt: skip
+@click.option(
+    "--users", type=click.Path(), metavar="FILE",
+    help="Features of users: a table with the column user_id, for two-tower.",
+)  # fmt: skip
+@click.option(
+    "--items", type=click.Path(), metavar="FILE",
+    help="Features of items: a table with the column item_id, for two-tower.",
 )  # fmt: skip
 @click.option("--dim", type=int, help="Length of a vector.  [default: 128]")
 @click.option(
@@ -55,6 +64,8 @@ def pretrain(
     settings: Settings,
     paths: tuple[Path, ...],
     model: str | None,
+    users: str | None,
+    items: str | None,
     dim: int | None,
     exclude: tuple[str, ...],
     split: str | None,
@@ -77,6 +88,7 @@ def pretrain(
     Example:
       lorarec pretrain --data data/sample --epochs 10
       lorarec pretrain --data logs.parquet --split column --exclude-domain games
+      lorarec pretrain --data logs.parquet --model two-tower --items items.parquet
       lorarec pretrain --data data/sample --model als --set implicit.alpha=10
       lorarec pretrain --data logs.parquet --checkpoint saved --checkpoint-every 5m --resume
     """
@@ -89,6 +101,8 @@ def pretrain(
     settings = settings.with_options(
         {
             "model.name": model,
+            "features.users": users,
+            "features.items": items,
             "model.dim": dim,
             "data.split": split,
             "train.epochs": epochs,

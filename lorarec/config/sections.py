@@ -157,8 +157,9 @@ class Data(Section):
 class Model(Section):
     """The base model's shape."""
 
-    name: Literal["mf", "als", "bpr"] = "mf"
-    """`mf`: matrix factorization; `als` and `bpr`: those of implicit, compared by dot product."""
+    name: Literal["mf", "two-tower", "als", "bpr"] = "mf"
+    """`mf`: matrix factorization; `two-tower`: with features, a history and layers besides; `als`
+    and `bpr`: those of implicit, compared by dot product."""
 
     dim: int = Field(default=128, ge=1, le=4096)
     """Length of a user's and an item's vector, 1 to 4096."""
@@ -168,6 +169,50 @@ class Model(Section):
 
     temperature: Positive = 0.15
     """τ above 0: cosine scores are divided by it. Smaller is sharper."""
+
+    bias: bool = True
+    """Whether items have a bias, which takes up their popularity; `als` never has, `bpr` always."""
+
+    layers: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65_536)], ...], BeforeValidator(_listed)
+    ] = ()
+    """Two-tower: widths of each tower's hidden layers, such as `[256, 128]`; none is no layer."""
+
+    layer_norm: bool = True
+    """Two-tower: whether hidden layers are normalised."""
+
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Two-tower: share of hidden values that training drops, 0 to below 1."""
+
+    id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Two-tower: share of users and items that a step looks at without their id, 0 to below 1, so
+    that features and history learn to stand alone for new ones."""
+
+    history: Literal["none", "mean", "attention"] = "mean"
+    """Two-tower: how the vectors of a user's train items are pooled, alike or by learnt weights."""
+
+    history_power: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """Two-tower: the pool is a sum over n items divided by n to this power: 1 is the mean."""
+
+    history_table: Literal["shared", "separate"] = "shared"
+    """Two-tower: whether the history has the items' own vectors or others of its own."""
+
+
+class Features(Section):
+    """Side features of users and items, for the two-tower model."""
+
+    users: str | None = None
+    """A table with one row a user and the column `user_id`; None is none."""
+
+    items: str | None = None
+    """A table with one row an item and the column `item_id`; None is none."""
+
+    user_columns: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Column of the users' table → what it is where its type does not say it well, such as
+    `zip = { kind = "categorical", min_count = 5 }` or `name = { kind = "ignore" }`."""
+
+    item_columns: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """The same of the items' table, such as `price = { kind = "numeric", log1p = true }`."""
 
 
 class Train(Section):
@@ -185,6 +230,9 @@ class Train(Section):
 
     learning_rate: Positive = 0.03
     """Step size of Adam, above 0."""
+
+    tower_rate: Positive = 0.1
+    """Step size of a tower's features and layers as a share of `learning_rate`, above 0."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Pull of touched rows toward zero, 0 or more."""

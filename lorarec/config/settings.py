@@ -14,6 +14,7 @@ from lorarec.config.sections import (
     Adapt,
     Data,
     Evaluate,
+    Features,
     Implicit,
     Model,
     Section,
@@ -32,6 +33,8 @@ class Settings(Section):
     """How logs are read and split."""
     model: Model = Field(default_factory=Model)
     """The base model's shape."""
+    features: Features = Field(default_factory=Features)
+    """Side features of users and items."""
     train: Train = Field(default_factory=Train)
     """How a base is trained."""
     implicit: Implicit = Field(default_factory=Implicit)

@@ -11,6 +11,7 @@ from lorarec.config import Settings
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import ConfigError
+from lorarec.jobs.sides import NO_SIDES, Sides
 from lorarec.storage import sha256_bytes
 from lorarec.training.checkpoint import Checkpoints
 
@@ -36,6 +37,7 @@ class Checkpointing:
         source: DataSource,
         split: SplitRecord,
         exclude: Sequence[str],
+        sides: Sides = NO_SIDES,
         stop: Callable[[], bool] = lambda: False,
     ) -> Checkpoints:
         """The folder, bound to all that decides this training's result.
@@ -47,8 +49,9 @@ class Checkpointing:
         config = {
             key: value
             for key, value in flat.items()
-            if key.startswith(("model.", "train.")) and key not in ELSEWHERE
+            if key.startswith(("model.", "train.", "features.")) and key not in ELSEWHERE
         }
+        config |= sides.digests()  # wherever the tables lie
         config["data"] = source.digest
         config["split"] = sha256_bytes(split.model_dump_json().encode())
         config["excluded domains"] = ",".join(sorted(exclude))

@@ -109,8 +109,9 @@ def touched_rows(base: Base, data: DomainData) -> Touched:
     """
     known_users, known_items = len(base.users), len(base.items)
     user_rows, item_rows = np.unique(data.train.user), np.unique(data.train.item)
-    tables = base.model.tables()
-    users, items = tables["users"].detach().cpu(), tables["items"].detach().cpu()
+    with torch.no_grad():
+        users = base.model.user_inputs(torch.arange(known_users))
+        items = base.model.item_inputs(torch.arange(known_items))
     pairs = data.train.csr().tocsr()
     pairs.data[:] = 1.0
     grown_users = _neighbours(pairs[known_users:, :known_items], items, users)

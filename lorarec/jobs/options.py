@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from lorarec.config import Adapt, Train
 from lorarec.errors import ConfigError
 from lorarec.models.base import BaseModel
 from lorarec.training.loop import Options
 from lorarec.training.objective import Objective
-from lorarec.training.temperature import LearntTemperature, similarity_of
+from lorarec.training.temperature import LearntTemperature
 
 SHARED = (
     "loss",
@@ -30,6 +33,7 @@ def loop_options(
     learning_rate: float,
     seed: int,
     temperature: LearntTemperature | None = None,
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> Options:
     """Options of one training.
 
@@ -39,6 +43,7 @@ def loop_options(
         learning_rate: Of this training.
         seed: Of this training.
         temperature: Where τ is trained too.
+        rates: Beginning of a parameter's name → multiple of the learning rate.
     """
     name = "train" if isinstance(section, Train) else "adapt"
     return Options(
@@ -49,6 +54,7 @@ def loop_options(
         weight_decay=section.weight_decay,
         patience=section.patience,
         seed=seed,
+        rates=rates,
         averaging=section.averaging,
         objective=Objective(
             section.negatives,
@@ -78,7 +84,7 @@ def check_loss(train: Train, model: BaseModel) -> None:
     Raises:
         ConfigError: CCL or a learnt temperature without a cosine, or both together.
     """
-    similarity = similarity_of(model)
+    similarity = model.similarity
     if train.loss == "ccl" and similarity != "cosine":
         raise ConfigError(
             f"Setting train.loss is 'ccl' and the model compares by {similarity}. Expected a "

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import torch
-from torch import Tensor, nn
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ConfigError
+from lorarec.jobs.base_training import train_base
 from lorarec.jobs.checkpointing import Checkpointing
-from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
-from lorarec.jobs.options import check_loss, drawn_power, loop_options
 from lorarec.jobs.reading import read_split_logs
-from lorarec.lora.layers import DomainBias
+from lorarec.jobs.sides import read_sides
 from lorarec.models.artefact import (
     Base,
     BaseInfo,
@@ -30,19 +26,13 @@ from lorarec.models.artefact import (
     save_base,
     weights_digest,
 )
-from lorarec.models.base import BaseModel, ItemBias
 from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.models.two_tower import TwoTower
 from lorarec.storage import sha256_bytes
-from lorarec.tracking.interrupts import held
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
-from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.device import resolve_device, set_threads
-from lorarec.training.examples import examples_of
-from lorarec.training.loop import History, fit
-from lorarec.training.spectral import spectral_tables
-from lorarec.training.temperature import LearntTemperature
-from lorarec.training.validation import RankingValidation
+from lorarec.training.loop import History
 
 IMPLICIT = ("als", "bpr")
 """Models that the library implicit trains."""
@@ -72,7 +62,7 @@ def pretrain(
     cut-off times when it is adapted later.
 
     Args:
-        settings: Its sections `data`, `model` and `train`.
+        settings: Its sections `data`, `model`, `features` and `train`.
         paths: Files or folders of logs.
         store: Where the run goes.
         exclude: Domains kept out of training, validation and vocabularies.
@@ -81,9 +71,9 @@ def pretrain(
             the base is recorded.
 
     Raises:
-        ConfigError: A checkpoint of other settings.
+        ConfigError: A checkpoint of other settings; features for a model that takes none.
         StoreError: A checkpoint that nobody asked to go on from.
-        DataError: The logs break the column contract.
+        DataError: The logs break the column contract, or a table of features is not one.
         NotFoundError: An excluded domain is not in the logs.
         TrainingError: A domain has nothing to train on.
         DivergedError: The loss is not finite.
@@ -95,11 +85,12 @@ def pretrain(
             f"--checkpoint was given for --model {settings.model.name}, which implicit trains in "
             f"one piece. Expected another model; leave --checkpoint out."
         )
+    tables = read_sides(settings)
     logs = read_split_logs(settings, paths, exclude, listen)
     kept, split, source = logs.frame, logs.split, logs.source
     checkpoints = None
     if checkpointing is not None:
-        checkpoints = checkpointing.checkpoints(settings, source, split, exclude)
+        checkpoints = checkpointing.checkpoints(settings, source, split, exclude, tables)
         checkpoints.open()
     tags = standard_tags(
         data_digest=source.digest, split=split.used, cutoff=split.t_test, device=device
@@ -109,6 +100,8 @@ def pretrain(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(kept)
+        sides = tables.fitted(settings, users, items, listen)
+        model: MatrixFactorization | TwoTower
         if settings.model.name in IMPLICIT:
             from lorarec.jobs.implicit_base import train_implicit
 
@@ -118,7 +111,7 @@ def pretrain(
             domain_bias: dict[str, DomainBiases] = {}
         else:
             model, domain_bias, history = train_base(
-                settings, kept, users, items, device, listen, checkpoints
+                settings, kept, users, items, device, listen, sides, checkpoints
             )
         if history.best_epoch == 0:
             listen.say(
@@ -130,7 +123,8 @@ def pretrain(
             run.log_metrics(metrics, step=epoch)
         metrics = history.epochs[history.best_epoch]
         info = described(settings, model, users, items, kept, exclude, source, split, metrics)
-        base = Base(model, users, items, info, domain_bias)
+        info = info.model_copy(update={"features": sides.info()})
+        base = Base(model, users, items, info, domain_bias, sides.features)
         with run.artifact_folder("base") as folder:
             save_base(base, folder)
         run.log_metrics({"train_seconds": history.seconds, "best_epoch": history.best_epoch})
@@ -149,127 +143,9 @@ def trained_ids(frame: pl.DataFrame) -> tuple[Vocabulary, Vocabulary]:
     return Vocabulary().extend(train["user_id"]), Vocabulary().extend(train["item_id"])
 
 
-def train_base(
-    settings: Settings,
-    frame: pl.DataFrame,
-    users: Vocabulary,
-    items: Vocabulary,
-    device: str,
-    listen: Listener = SILENT,
-    checkpoints: Checkpoints | None = None,
-) -> tuple[MatrixFactorization, dict[str, DomainBiases], History]:
-    """Train a matrix factorization on split logs.
-
-    Every domain has an item bias of its own while the base is trained, so that a domain's
-    popularity does not bend the vectors that all domains share. The base keeps the biases' mean,
-    weighted by how often each domain shows the item. A domain's difference from it is its
-    adapter's to learn, and is returned as where to begin: fitted beside vectors that already know
-    the train rows by heart, a bias would hardly learn popularity any more.
-
-    Returns:
-        The model on the CPU as it was at the best validation, each domain's biases relative to
-        the model's, and what happened.
-    """
-    train = settings.train
-    fitted, validated = train_and_valid(frame, users, items)
-    domains = [d for d in fitted.domains if len(fitted.domain(d))]
-    start_users, start_items = spectral_tables(fitted.csr(), settings.model.dim, train.seed)
-    model = MatrixFactorization.from_tables(
-        start_users, start_items, settings.model.similarity, settings.model.temperature
-    ).to(device)
-    check_loss(train, model)
-    examples = examples_of(fitted, domains, drawn_power(train), device)
-    models: dict[str, BaseModel] = {}
-    parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
-    for domain in examples:
-        bias = DomainBias(None, domain.sampler.items).to(device)
-        models[domain.name] = model.replaced(bias=bias)
-        parameters[f"bias.{domain.name}"] = bias.b
-    validation = RankingValidation(fitted, validated, domains, train.seed, device)
-    temperature = None
-    if train.learn_temperature:
-        temperature = LearntTemperature(models.values(), device)
-        parameters["temperature"] = temperature.theta
-
-    def validate() -> dict[str, float]:
-        with temperature.applied() if temperature is not None else nullcontext():
-            return validation(models)
-
-    listen.begin("pretrain", train.epochs * sum(map(len, examples)))
-    # Without checkpoints Ctrl-C ends training at once; with them it ends after a whole step.
-    holding: AbstractContextManager[list[int]] = nullcontext([]) if checkpoints is None else held()
-    with holding as asked:
-        if checkpoints is not None:
-            checkpoints = replace(checkpoints, stop=lambda: bool(asked))
-            _tell_start(checkpoints, listen)
-        history = fit(
-            models,
-            parameters,
-            examples,
-            loop_options(train, train, train.learning_rate, train.seed, temperature),
-            validate,
-            listen.step,
-            checkpoints,
-            listen.say,
-        )
-        if checkpoints is not None and history.stopped:
-            listen.say(
-                f"Saved at step {checkpoints.saved_step} in {checkpoints.folder}. To go on, run "
-                f"the same command with --resume."
-            )
-    if temperature is not None:
-        temperature.settle()
-        model.temperature = temperature.value
-    counts = {d.name: d.sampler.counts for d in examples}
-    bias_table = shared_bias(len(items), {n: models[n].bias for n in models}, counts)
-    whole = model.replaced(bias=ItemBias(bias_table)).to("cpu")
-    beyond = {
-        name: _beyond(biases, bias_table)
-        for name, biases in ((n, models[n].bias) for n in models)
-        if isinstance(biases, DomainBias)
-    }
-    return whole.requires_grad_(False), beyond, history
-
-
-def _tell_start(checkpoints: Checkpoints, listen: Listener) -> None:
-    if checkpoints.resume:
-        there = checkpoints.there
-        listen.say(
-            f"Going on from the checkpoint of step {there} in {checkpoints.folder}."
-            if there is not None
-            else f"There is no checkpoint in {checkpoints.folder}: training begins at the start."
-        )
-
-
-@torch.no_grad()
-def _beyond(bias: DomainBias, shared: Tensor) -> DomainBiases:
-    rows, own = bias.rows.cpu(), bias.b.squeeze(-1).cpu()
-    return DomainBiases(rows.numpy(), (own - shared[rows, 0]).numpy())
-
-
-@torch.no_grad()
-def shared_bias(
-    items: int, biases: dict[str, nn.Module | None], counts: dict[str, Tensor]
-) -> Tensor:
-    """The mean of the domains' item biases, weighted by interactions: float32 (items, 1).
-
-    A softmax leaves a domain's biases free by a constant, so each domain is centred on its mean
-    interaction first.
-    """
-    total, weight = torch.zeros(items), torch.zeros(items)
-    for name, bias in biases.items():
-        if not isinstance(bias, DomainBias):
-            continue
-        count, own = counts[name].float().cpu(), bias.b.squeeze(-1).cpu()
-        rows = bias.rows.cpu()
-        total.index_add_(0, rows, count * (own - (own * count).sum() / count.sum()))
-        weight.index_add_(0, rows, count)
-    return (total / weight.clamp(min=1)).unsqueeze(1)
-
-
 def described(
     settings: Settings,
-    model: MatrixFactorization,
+    model: MatrixFactorization | TwoTower,
     users: Vocabulary,
     items: Vocabulary,
     frame: pl.DataFrame,
@@ -281,6 +157,8 @@ def described(
     """All that is known of a base that was just made of split logs, ready to be saved with it."""
     vocabularies = (users.digest(), items.digest())
     return BaseInfo(
+        model="two-tower" if isinstance(model, TwoTower) else "mf",
+        tower=model.config if isinstance(model, TwoTower) else None,
         dim=model.dim,
         similarity=model.similarity,
         temperature=model.temperature,

@@ -13,6 +13,7 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.evaluation.baselines import popularity_ranking, popularity_scores
 from lorarec.evaluation.metrics import HeldOut
+from lorarec.jobs.cold import with_cold
 from lorarec.jobs.domain import domain_frame
 from lorarec.jobs.scorer import Scorer
 from lorarec.lora.adapter import Adapter
@@ -83,7 +84,11 @@ class Arena:
     def scorer(self, base: Base, adapter: Adapter | None) -> Scorer:
         """The base, or the base with an adapter, over this domain."""
         source = adapter or base
-        return Scorer(source.model, source.users, source.items, self.catalogue.series, self.members)
+        train = self.frame.filter(pl.col("split") == "train")
+        known = with_cold(
+            base, source.model, source.users, source.items, train, self.catalogue.series
+        )
+        return Scorer(*known, self.catalogue.series, self.members)
 
     def index(self, scorer: Scorer) -> ExactIndex:
         """Exact search over the catalogue, biases folded in."""

@@ -18,7 +18,7 @@ from lorarec.lora.attach import adapter_state, deltas, restore
 from lorarec.lora.config import AdapterConfig
 from lorarec.lora.layers import Appended, RowTable
 from lorarec.models.artefact import Base
-from lorarec.models.base import BaseModel
+from lorarec.models.base import BaseModel, plain_tables
 from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
@@ -175,8 +175,9 @@ def _check_base(info: AdapterInfo, base: Base) -> None:
                 f"The base's {what} ({len(vocabulary):,} rows) do not begin with the {count:,} "
                 f"rows, digest {digest[:12]}, that the adapter was trained beside. Adapt again."
             )
+    tables = plain_tables(base.model)
     for what, vocabulary in (("users", base.users), ("items", base.items)):
-        vectors = len(base.model.tables()[what])
+        vectors = len(tables[what])
         if vectors != len(vocabulary):
             raise AdapterMismatchError(
                 f"The base has {len(vocabulary):,} {what} and {vectors:,} vectors of {what}. "

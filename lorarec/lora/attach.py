@@ -26,6 +26,7 @@ from lorarec.lora.layers import (
     RowTable,
 )
 from lorarec.models.base import BaseModel, ItemBias, table_of
+from lorarec.models.matrix_factorization import MatrixFactorization
 
 SLOTS = ("users", "items", "transform", "bias")
 """The named modules of a model that an adapter can stand in for."""
@@ -88,7 +89,8 @@ def attach(
         )
     if "transform" in config.ranks:
         rank = config.ranks["transform"]
-        modules["transform"] = LoRATransform(base.dim, rank, config.alpha, generator)
+        last = base.transform if isinstance(base.transform, nn.Linear) else None
+        modules["transform"] = LoRATransform(base.dim, rank, config.alpha, generator, last)
     if config.bias or base.bias is not None:
         # Without the target it still carries the grown items, which the base's bias lacks.
         own = touched.bias if config.bias else touched.bias[:0]
@@ -180,20 +182,25 @@ def disabled(model: BaseModel) -> Iterator[BaseModel]:
 
 
 def merged(model: BaseModel) -> BaseModel:
-    """A copy with the row deltas and the transform written into full tables of its own.
+    """A copy with the row deltas and the transform written into tables and a layer of its own.
 
     The copy has n + g rows a table and no adapter but the domain's bias. Its scores equal the
     adapted model's to rounding; the base's tables are copied, never edited.
     """
+    tables = {}
+    transform = model.transform
     with torch.no_grad():
-        tables = {}
         for name in ("users", "items"):
             module = getattr(model, name)
             count = len(module) if isinstance(module, RowTable) else module.num_embeddings
-            vectors = module(torch.arange(count))
-            tables[name] = model.transform(vectors) if name == "items" else vectors.clone()
+            tables[name] = module(torch.arange(count)).clone()
+        if isinstance(model, MatrixFactorization):
+            # Nothing stands between the table and the transform: it goes into the rows.
+            tables["items"], transform = transform(tables["items"]), nn.Identity()
+        elif isinstance(transform, LoRATransform):
+            transform = transform.merged()
     modules = {name: table_of(table) for name, table in tables.items()}
-    return model.replaced(transform=nn.Identity(), **modules)
+    return model.replaced(transform=transform, **modules)
 
 
 def _table(base: BaseModel, name: str) -> nn.Embedding:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lorarec.models.base import ItemBias
+from lorarec.models.base import ItemBias, linear_of
 
 
 @dataclass(frozen=True)
@@ -162,22 +162,42 @@ class FullRows(RowTable):
 
 
 class LoRATransform(Delta):
-    """Transform LoRA: e ← e + s · (e P) Q, the same for every row, cold ones included.
+    """Transform LoRA: e ← W e + s · (e P) Q, the same for every row, cold ones included.
 
-    It is a LoRA on a last linear layer that is the identity. P ∈ R^(d×r) starts at zero and
-    Q ∈ R^(r×d) normal with standard deviation 1/√d. Parameters: 2·d·r, whatever the catalogue.
+    It is a LoRA on a last linear layer W, the identity of a model that has none. P ∈ R^(d×r) starts
+    at zero and Q ∈ R^(r×d) normal with standard deviation 1/√d. Parameters: 2·d·r, whatever the
+    catalogue.
+
+    Args:
+        base: The frozen layer W, or None for the identity.
     """
 
-    def __init__(self, dim: int, rank: int, alpha: float, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        dim: int,
+        rank: int,
+        alpha: float,
+        generator: torch.Generator,
+        base: nn.Linear | None = None,
+    ) -> None:
         super().__init__()
+        object.__setattr__(self, "base", base)  # shared, and not a parameter of the adapter
+        self.base: nn.Linear | None
         self.scale = alpha / math.sqrt(rank)
         self.p = nn.Parameter(torch.zeros(dim, rank))
         self.q = nn.Parameter(torch.randn(rank, dim, generator=generator) / math.sqrt(dim))
 
     def forward(self, vectors: Tensor) -> Tensor:
+        before: Tensor = vectors if self.base is None else self.base(vectors)
         if not self.enabled:
-            return vectors
-        return vectors + self.scale * ((vectors @ self.p) @ self.q)
+            return before
+        return before + self.scale * ((vectors @ self.p) @ self.q)
+
+    def merged(self) -> nn.Linear:
+        """One layer of its own that does the same: W + s · (P Q)ᵀ."""
+        before = torch.eye(len(self.p)) if self.base is None else self.base.weight.detach()
+        delta = self.scale * (self.p.detach() @ self.q.detach()).T
+        return linear_of(before + delta if self.enabled else before.clone())
 
 
 class DomainBias(Delta):

@@ -12,24 +12,45 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from lorarec.data.features.artefact import load_encoder, save_encoder
+from lorarec.data.features.encoder import FeatureEncoder
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ArtifactError
+from lorarec.models.base import BaseModel
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.models.origin import Origin
+from lorarec.models.rebuilding import rebuilt
+from lorarec.models.two_tower import TowerConfig, TwoTower
 from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
+Side = Literal["users", "items"]
+FOLDERS: dict[Side, str] = {"users": "user_features", "items": "item_features"}
+"""Where the encoders are, in a base's folder."""
 ROWS, VALUES = "domain_bias.rows.", "domain_bias.values."
 """Before a domain's name in base.safetensors."""
+
+
+class FeaturesInfo(Record):
+    """The side features of users or items that a base has."""
+
+    path: str
+    """The table they were read from, absolute; later commands do not read it."""
+    digest: str
+    """Of the encoder, in the folder `user_features` or `item_features`."""
+    described: int = Field(ge=0)
+    """Ids that the table has and no train row: they have features and no vector."""
+    vocabulary: str
+    """Digest of those ids, in described_users.parquet or described_items.parquet."""
 
 
 class BaseInfo(Record):
     """All that is known of a base besides its numbers."""
 
     format_version: int = FORMAT
-    model: Literal["mf"] = "mf"
+    model: Literal["mf", "two-tower"] = "mf"
     dim: int = Field(ge=1)
     similarity: Literal["cosine", "dot"]
     temperature: float = Field(gt=0)
@@ -51,6 +72,10 @@ class BaseInfo(Record):
     """Domains it was trained on."""
     excluded_domains: list[str]
     """Domains kept out of training, validation and vocabularies."""
+    tower: TowerConfig | None = None
+    """The shape of two towers; None for matrix factorization."""
+    features: dict[Literal["users", "items"], FeaturesInfo] = Field(default_factory=dict)
+    """Side features, of which the towers were trained on."""
     data: DataSource
     """The logs."""
     split: SplitRecord
@@ -75,16 +100,28 @@ class DomainBiases:
 
 
 @dataclass(frozen=True, eq=False)
+class SideFeatures:
+    """How features of users or items became numbers, and who has features alone."""
+
+    encoder: FeatureEncoder
+    described: Vocabulary
+    """Ids without a train row. Row k of these is place n + k among the features, where n rows of
+    the base were trained."""
+
+
+@dataclass(frozen=True, eq=False)
 class Base:
     """A trained base model with the vocabularies of its rows."""
 
-    model: MatrixFactorization
+    model: MatrixFactorization | TwoTower
     users: Vocabulary
     items: Vocabulary
     info: BaseInfo
     domain_bias: dict[str, DomainBiases] = field(default_factory=dict)
     """What pretraining learnt of each domain's popularity beyond the shared bias. The base does not
     score with it: it is where an adapter's own bias begins to train."""
+    features: dict[Side, SideFeatures] = field(default_factory=dict)
+    """Of `users` and `items`, where the towers have them."""
 
     @property
     def digest(self) -> str:
@@ -92,26 +129,26 @@ class Base:
         return self.info.digest
 
 
-def weights_of(model: MatrixFactorization) -> dict[str, np.ndarray[Any, Any]]:
-    """The tables of a plain base as float32 arrays on the CPU."""
+def weights_of(model: BaseModel) -> dict[str, np.ndarray[Any, Any]]:
+    """The numbers of a plain base as arrays on the CPU."""
     return {
-        name: np.ascontiguousarray(table.cpu().numpy()) for name, table in model.tables().items()
+        name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in model.tensors().items()
     }
 
 
-def weights_digest(
-    model: MatrixFactorization, users: int | None = None, items: int | None = None
-) -> str:
-    """SHA-256 of how the model scores and of every number in its tables.
+def weights_digest(model: BaseModel, users: int | None = None, items: int | None = None) -> str:
+    """SHA-256 of how the model scores and of every number that it scores with.
 
     Args:
         model: A plain base.
-        users: Rows of the users' table to cover; None covers all.
-        items: Rows of the items' tables, the same.
+        users: Rows of the users' table to cover; None covers all. Rows behind them were appended:
+            no other number depends on them.
+        items: Rows of the items' table and bias, the same.
     """
-    parts = [f"{model.similarity} {model.temperature!r}".encode()]
+    covered = {"users": users, "items": items, "bias": items}
+    parts = [model.scoring().encode()]
     for name, whole in sorted(weights_of(model).items()):
-        array = whole[: users if name == "users" else items]
+        array = whole[: covered.get(name)]
         parts += [name.encode(), repr(array.shape).encode(), array.tobytes()]
     return sha256_bytes(*parts)
 
@@ -124,6 +161,9 @@ def save_base(base: Base, folder: Path) -> None:
     found = write_tensors(folder / "base.safetensors", tensors)
     base.users.save(folder / "users.parquet")
     base.items.save(folder / "items.parquet")
+    for side, features in base.features.items():
+        save_encoder(features.encoder, folder / FOLDERS[side])
+        features.described.save(folder / f"described_{side}.parquet")
     save_record(folder / "base.json", base.info.model_copy(update={"weights_digest": found}))
 
 
@@ -147,25 +187,64 @@ def load_base(folder: Path) -> Base:
     shapes = {"users": (len(users), info.dim), "items": (len(items), info.dim)}
     if info.bias:
         shapes["bias"] = (len(items), 1)
-    found = {name: array.shape for name, array in tensors.items()}
-    if found != shapes or not all(np.isfinite(array).all() for array in tensors.values()):
+    found = {
+        name: array.shape for name, array in tensors.items() if name in shapes or info.tower is None
+    }
+    if found != shapes or not all(_finite(array) for array in tensors.values()):
         raise ArtifactError(
             f"{folder / 'base.safetensors'} holds {found}. Expected finite numbers of the shapes "
             f"{shapes}. It does not belong to its base.json; get the base again."
         )
-    model = MatrixFactorization.from_tables(
-        torch.from_numpy(tensors["users"]),
-        torch.from_numpy(tensors["items"]),
-        info.similarity,
-        info.temperature,
-        torch.from_numpy(tensors["bias"]) if info.bias else None,
-    ).requires_grad_(False)
+    features = {side: _load_features(folder, side, info) for side in info.features}
+    model = _load_model(folder, info, tensors, features).requires_grad_(False)
     if (digest := weights_digest(model, info.users, info.items)) != info.digest:
         raise ArtifactError(
             f"The base in {folder} has digest {digest[:12]}, base.json says {info.digest[:12]}. "
             f"One of them was edited; get the base again."
         )
-    return Base(model, users, items, info, domain_bias)
+    return Base(model, users, items, info, domain_bias, features)
+
+
+def _load_features(folder: Path, side: Side, info: BaseInfo) -> SideFeatures:
+    known = info.features[side]
+    described = Vocabulary.load(folder / f"described_{side}.parquet", known.vocabulary)
+    return SideFeatures(load_encoder(folder / FOLDERS[side], known.digest), described)
+
+
+def _load_model(
+    folder: Path,
+    info: BaseInfo,
+    tensors: dict[str, np.ndarray[Any, Any]],
+    features: dict[Side, SideFeatures],
+) -> MatrixFactorization | TwoTower:
+    if info.tower is None:
+        return MatrixFactorization.from_tables(
+            torch.from_numpy(tensors["users"]),
+            torch.from_numpy(tensors["items"]),
+            info.similarity,
+            info.temperature,
+            torch.from_numpy(tensors["bias"]) if info.bias else None,
+        )
+    counts = {"users": info.users, "items": info.items}
+    try:
+        return rebuilt(
+            tensors,
+            info.similarity,
+            info.temperature,
+            info.tower,
+            {side: found.encoder for side, found in features.items()},
+            {side: counts[side] + len(found.described) + 1 for side, found in features.items()},
+            counts,
+        )
+    except ValueError as error:
+        raise ArtifactError(
+            f"{folder / 'base.safetensors'} does not belong to its base.json: {error}. It was "
+            f"edited; get the base again."
+        ) from error
+
+
+def _finite(array: np.ndarray[Any, Any]) -> bool:
+    return not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
 
 
 def _vocabulary(path: Path, trained: int, digest: str) -> Vocabulary:

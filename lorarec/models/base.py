@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from lorarec.errors import DataError
+
+Similarity = Literal["cosine", "dot"]
 
 
 class BaseModel(nn.Module, ABC):
@@ -17,12 +22,17 @@ class BaseModel(nn.Module, ABC):
     better, so that exact inner-product search ranks as the model does. `users` and `items` map rows
     to raw vectors and `transform` is applied to item vectors; an adapter stands in for these named
     modules in a copy made by `replaced`, and the base itself is never edited.
+
+    Whatever else a model reads of a row, such as features or a history, it holds as buffers. It
+    never depends on what is asked for together.
     """
 
     users: nn.Module
     items: nn.Module
     transform: nn.Module
     bias: nn.Module | None
+    similarity: Similarity
+    temperature: float
 
     @property
     @abstractmethod
@@ -30,12 +40,39 @@ class BaseModel(nn.Module, ABC):
         """d: length of a vector."""
 
     @abstractmethod
-    def user_vectors(self, rows: Tensor) -> Tensor:
-        """Vectors of users: int64 (n,) → float32 (n, d)."""
+    def user_vectors(self, rows: Tensor, without: Tensor | None = None) -> Tensor:
+        """Vectors of users: int64 (n,) → float32 (n, d).
+
+        Args:
+            rows: Of the users.
+            without: int64 (n,): for each row an item that the user is looked at without, as if it
+                had never had it. Training asks so for the item that the row is to predict; a model
+                that knows no histories has nothing to leave out.
+        """
 
     @abstractmethod
     def item_vectors(self, rows: Tensor) -> Tensor:
         """Vectors of items: int64 (n,) → float32 (n, d)."""
+
+    @abstractmethod
+    def user_inputs(self, rows: Tensor) -> Tensor:
+        """What `user_vectors` is computed from, in the space of the table `users`: (n, d)."""
+
+    @abstractmethod
+    def item_inputs(self, rows: Tensor) -> Tensor:
+        """What `item_vectors` is computed from, in the space of the table `items`: (n, d)."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Every number of a plain base by its name on disk; together with `scoring` it is the base.
+
+        Raises:
+            TypeError: An adapter stands in for a module.
+        """
+
+    @abstractmethod
+    def scoring(self) -> str:
+        """How the numbers become a score: part of the base's digest."""
 
     @abstractmethod
     def replaced(self, **modules: nn.Module | None) -> BaseModel:
@@ -67,12 +104,43 @@ class ItemBias(nn.Module):
         return values.squeeze(-1)
 
 
+def compared(vectors: Tensor, similarity: Similarity) -> Tensor:
+    """Vectors as they are compared: of norm 1 for cosine, as they are for dot product."""
+    return functional.normalize(vectors, dim=-1) if similarity == "cosine" else vectors
+
+
+def plain_tables(model: BaseModel) -> dict[str, Tensor]:
+    """`users` (n, d), `items` (m, d) and, with one, `bias` (m, 1) of a plain base.
+
+    Raises:
+        TypeError: An adapter stands in for a table.
+    """
+    bias = None if model.bias is None else getattr(model.bias, "table", model.bias)
+    found = {"users": model.users, "items": model.items, "bias": bias}
+    modules = {name: module for name, module in found.items() if module is not None}
+    tables = {n: m.weight.detach() for n, m in modules.items() if isinstance(m, nn.Embedding)}
+    if len(tables) < len(modules):
+        raise TypeError(f"Only {sorted(tables)} of {sorted(modules)} are plain tables.")
+    return tables
+
+
 def table_of(values: Tensor) -> nn.Embedding:
     """A trainable table over float32 (n, d), not copied, whose gradients are row-sparse."""
     table: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
         values, freeze=False, sparse=True
     )
     return table
+
+
+def linear_of(weight: Tensor, constant: Tensor | None = None) -> nn.Linear:
+    """A trainable linear layer over float32 (outputs, inputs), not copied, and (outputs,)."""
+    outputs, inputs = weight.shape
+    # Neither initial values nor the generator that all share are wanted.
+    layer: nn.Linear = skip_init(nn.Linear, inputs, outputs, bias=constant is not None)  # type: ignore[no-untyped-call]
+    layer.weight = nn.Parameter(weight)
+    if constant is not None:
+        layer.bias = nn.Parameter(constant)
+    return layer
 
 
 def as_rows(rows: object, count: int, what: str) -> Tensor:

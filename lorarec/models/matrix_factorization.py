@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from lorarec.models.base import BaseModel, ItemBias, table_of
-
-Similarity = Literal["cosine", "dot"]
+from lorarec.models.base import (
+    BaseModel,
+    ItemBias,
+    Similarity,
+    compared,
+    plain_tables,
+    table_of,
+)
 
 
 class MatrixFactorization(BaseModel):
@@ -114,23 +118,28 @@ class MatrixFactorization(BaseModel):
         Raises:
             TypeError: An adapter stands in for a table.
         """
-        bias = None if self.bias is None else getattr(self.bias, "table", self.bias)
-        found = {"users": self.users, "items": self.items, "bias": bias}
-        modules = {name: module for name, module in found.items() if module is not None}
-        tables = {n: m.weight.detach() for n, m in modules.items() if isinstance(m, nn.Embedding)}
-        if len(tables) < len(modules):
-            raise TypeError(f"Only {sorted(tables)} of {sorted(modules)} are plain tables.")
-        return tables
+        return plain_tables(self)
 
-    def user_vectors(self, rows: Tensor) -> Tensor:
+    def tensors(self) -> dict[str, Tensor]:
+        return self.tables()
+
+    def scoring(self) -> str:
+        return f"{self.similarity} {self.temperature!r}"
+
+    def user_inputs(self, rows: Tensor) -> Tensor:
         vectors: Tensor = self.users(rows)
-        if self.similarity == "cosine":
-            return functional.normalize(vectors, dim=-1) / self.temperature
         return vectors
 
+    def item_inputs(self, rows: Tensor) -> Tensor:
+        vectors: Tensor = self.items(rows)
+        return vectors
+
+    def user_vectors(self, rows: Tensor, without: Tensor | None = None) -> Tensor:
+        vectors = compared(self.user_inputs(rows), self.similarity)
+        return vectors / self.temperature if self.similarity == "cosine" else vectors
+
     def item_vectors(self, rows: Tensor) -> Tensor:
-        vectors: Tensor = self.transform(self.items(rows))
-        return functional.normalize(vectors, dim=-1) if self.similarity == "cosine" else vectors
+        return compared(self.transform(self.item_inputs(rows)), self.similarity)
 
     def replaced(self, **modules: nn.Module | None) -> MatrixFactorization:
         parts: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,7 @@ class HybridOptimizer:
     """Parameters with row-sparse gradients go to a row optimiser, dense ones to AdamW.
 
     Which is which shows at a parameter's first gradient. AdamW is torch's, fused into one kernel
-    (Loshchilov and Hutter 2019). Both have the same step size and decay.
+    (Loshchilov and Hutter 2019). Both have the same decay, and the same step size but for `rates`.
 
     Args:
         parameters: By name; the names are those of the state.
@@ -29,6 +30,7 @@ class HybridOptimizer:
         lr: Step size.
         weight_decay: λ, 0 or more.
         clip_norm: Largest norm of all gradients together; None does not clip.
+        rates: Beginning of a parameter's name → multiple of the step size; the first that fits.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class HybridOptimizer:
         lr: float = 0.01,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        rates: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._parameters = dict(parameters)
         self._make_rows = ROWS[name]
         self._options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         self._clip_norm = clip_norm
+        self._rates = dict(rates)
         self._kinds: dict[str, str] = {}
         self._rows: RowOptimizer | None = None
         self._dense: torch.optim.AdamW | None = None
@@ -66,12 +70,14 @@ class HybridOptimizer:
         for optimizer in (self._rows, self._dense):
             if optimizer is not None:
                 for group in optimizer.param_groups:
-                    group["lr"] = self._options["lr"] * scale
+                    group["lr"] = self._options["lr"] * group["rate"] * scale
                 optimizer.step()
 
     def _add(self, name: str, kind: str) -> None:
         self._kinds[name] = kind
-        group = {"params": [self._parameters[name]]}
+        rates = (rate for start, rate in self._rates.items() if name.startswith(start))
+        parameter = self._parameters[name]
+        group = {"params": [parameter], "rate": next(rates, 1.0)}
         if kind == "rows":
             if self._rows is None:
                 self._rows = self._make_rows([group], **self._options)
@@ -81,7 +87,7 @@ class HybridOptimizer:
             self._dense = torch.optim.AdamW(
                 [group],
                 **self._options,
-                fused=group["params"][0].device.type in ("cpu", "cuda"),
+                fused=parameter.device.type in ("cpu", "cuda"),
             )
         else:
             self._dense.add_param_group(group)

@@ -44,6 +44,8 @@ class Options:
     weight_decay: float = 0.0
     patience: int = 5
     seed: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Beginning of a parameter's name → multiple of the learning rate, such as of dense layers."""
     averaging: float = 1.0
     """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
     objective: Objective = field(default_factory=lambda: Objective(0))
@@ -125,7 +127,11 @@ def fit(
     device = domains[0].users.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(options.seed)
-        return training.run()
+        try:
+            return training.run()
+        finally:
+            for model in models.values():
+                model.eval()
 
 
 class Training:
@@ -155,6 +161,7 @@ class Training:
             options.learning_rate,
             options.weight_decay,
             options.clip_norm,
+            options.rates,
         )
         self.average = WeightAverage(parameters, options.averaging)
         self.history = History()

@@ -61,7 +61,8 @@ class Objective:
             domain.places.index_select(0, batch),
             None if domain.weights is None else domain.weights.index_select(0, batch),
         )
-        users = model.user_vectors(rows.users)
+        # A model with histories must not see there what the row is to predict.
+        users = model.user_vectors(rows.users, without=domain.items.index_select(0, batch))
         if self.temperature is not None:
             users = self.temperature.scaled(users)
         if self.loss == "bpr":

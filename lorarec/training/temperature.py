@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +17,7 @@ SHARPEST = 0.01
 
 def temperature_of(model: BaseModel) -> float:
     """τ by which a model divides its cosines; 1 for a dot product."""
-    return float(cast(Any, model).temperature) if similarity_of(model) == "cosine" else 1.0
-
-
-def similarity_of(model: BaseModel) -> str:
-    """How a model compares its vectors: `cosine` or `dot`."""
-    return str(cast(Any, model).similarity)
+    return model.temperature if model.similarity == "cosine" else 1.0
 
 
 class LearntTemperature:
@@ -39,7 +33,7 @@ class LearntTemperature:
     """
 
     def __init__(self, models: Iterable[BaseModel], device: str = "cpu") -> None:
-        self._models: list[Any] = list(models)
+        self._models = list(models)
         self._start = temperature_of(self._models[0])
         self.theta = nn.Parameter(torch.zeros((), device=device))
 

@@ -29,8 +29,12 @@ def frame() -> pl.DataFrame:
 
 
 def peer(name: str, frame: pl.DataFrame) -> Any:
-    from benchmarks.quality.peers import Ease, Ials
+    from benchmarks.quality.peers import Bpr, Ease, Ials, ItemKnn
 
+    if name == "bpr":
+        return Bpr(frame, 0.05, 0.01, 8, iterations=2)
+    if name == "item_knn":
+        return ItemKnn(frame, 2, 0.5)
     return Ease(frame, 2.0) if name == "ease" else Ials(frame, 1.0, 3.0, 8, iterations=2)
 
 
@@ -42,7 +46,20 @@ def test_ease_is_its_closed_form(frame: pl.DataFrame) -> None:
     np.testing.assert_allclose(found.rows(np.arange(4)), x @ weights, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["ease", "ials"])
+def test_item_knn_keeps_the_most_similar_by_shrunk_cosine(frame: pl.DataFrame) -> None:
+    found = peer("item_knn", frame)
+    x = found.pairs.toarray()
+    gram = x.T @ x
+    norms = np.sqrt(np.diag(gram))
+    similar = gram / (np.outer(norms, norms) + 0.5)
+    np.fill_diagonal(similar, 0.0)
+    for item in range(4):
+        kept = np.sort(similar[:, item])[-2]
+        column = np.where(similar[:, item] >= kept, similar[:, item], 0.0)
+        np.testing.assert_allclose(found.weights[:, item], column, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ease", "ials", "bpr", "item_knn"])
 def test_pairs_score_as_the_matrix_does(frame: pl.DataFrame, name: str) -> None:
     found = peer(name, frame)
     matrix = found.matrix(IDS, ITEMS)

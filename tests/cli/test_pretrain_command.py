@@ -45,6 +45,25 @@ def test_it_makes_the_store_at_its_default_place(
     assert sorted(path.name for path in bare_project.iterdir()) == ["mlruns"]
 
 
+def test_two_towers_are_trained_on_a_table_of_features(world: World, ran: Ran) -> None:
+    ids = world.frame["item_id"].unique(maintain_order=True)
+    kinds = [("a", "b")[n % 2] for n in range(len(ids))]
+    pl.DataFrame({"item_id": ids, "kind": kinds}).write_csv(world.folder / "items.csv")
+    done = ran("pretrain", "--data", world.logs, "--model", "two-tower", "--items", "items.csv")
+    assert done.code == 0
+    assert "Features of items: kind (categorical)." in done.err
+    run = world.newest()
+    assert run.params["model.name"] == "two-tower"
+    assert world.load(run.uri).info.features["items"].path == str(world.folder / "items.csv")
+
+
+def test_features_without_towers_are_a_wrong_input(world: World, ran: Ran) -> None:
+    pl.DataFrame({"item_id": ["a"], "kind": ["b"]}).write_csv(world.folder / "items.csv")
+    done = ran("pretrain", "--data", world.logs, "--items", "items.csv")
+    assert done.code == 2
+    assert "--model two-tower" in done.err
+
+
 def test_an_option_wins_over_the_settings(world: World, ran: Ran) -> None:
     assert ran("pretrain", "--data", world.logs, "--epochs", 1, "--dim", 4).code == 0
     params = world.newest().params

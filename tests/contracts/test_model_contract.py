@@ -9,14 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lorarec.data.features.table import FeatureTable, Vectors, bags_of
 from lorarec.data.interactions import Interactions
 from lorarec.data.vocabulary import Vocabulary
-from lorarec.lora.attach import Touched, adapter_parameters, attach, merged
+from lorarec.jobs.start import DENSE
+from lorarec.lora.attach import Touched, adapter_parameters, attach, deltas, merged
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
 from lorarec.models.base import BaseModel
+from lorarec.models.features import FeatureEmbedding
 from lorarec.models.importing.factors import Factors
 from lorarec.models.importing.scaling import rescaled
 from lorarec.models.matrix_factorization import MatrixFactorization, Similarity
+from lorarec.models.two_tower import TowerConfig, TwoTower
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import Options, fit
 
@@ -35,10 +39,59 @@ def plain(similarity: Similarity, bias: bool = False) -> MatrixFactorization:
     )
 
 
-def adapted(config: AdapterConfig, similarity: Similarity = "cosine") -> BaseModel:
+def features(count: int) -> FeatureEmbedding:
+    """Of every kind, none of which tells who likes what; the last row has none."""
+    draw = np.random.default_rng(5)
+    missing = np.arange(count + 1) == count
+    rows = np.repeat(np.arange(count), 2)
+    table = FeatureTable(
+        known=~missing,
+        categorical={"keys": np.where(missing, 0, draw.integers(0, 3, count + 1))},
+        categories={"a.b": bags_of(rows, draw.integers(0, 4, len(rows)), missing, 4)},
+        numeric_names=("n",),
+        numeric=draw.normal(size=(count + 1, 1)) * ~missing[:, None],
+        numeric_missing=missing[:, None],
+        vectors={"v": Vectors(draw.normal(size=(count + 1, 3)) * ~missing[:, None], missing)},
+    )
+    return FeatureEmbedding(table, {"keys": 3, "a.b": 4}, DIM)
+
+
+def towers(
+    similarity: Similarity = "cosine", size: int = SIDE, described: bool = True, **shape: object
+) -> TwoTower:
+    """Two towers over the same start; their other weights are moved off it."""
+    tables = MatrixFactorization.create(size, size, DIM, similarity, 0.15, seed=2).tables()
+    had = (checkerboard().csr()[:size, :size] > 0).astype(np.float32)
+    model = TwoTower.from_tables(
+        tables["users"],
+        tables["items"],
+        similarity,
+        0.15,
+        TowerConfig(**shape),  # type: ignore[arg-type]
+        history=had,
+        user_features=features(size) if described else None,
+        item_features=features(size) if described else None,
+        seed=3,
+    )
+    generator = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name not in ("users.weight", "items.weight"):
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
+    return model
+
+
+DEEP = {"layers": (12, 8), "dropout": 0.1, "history": "attention", "id_dropout": 0.1}
+
+
+def adapted(
+    config: AdapterConfig, similarity: Similarity = "cosine", base: BaseModel | None = None
+) -> BaseModel:
     """A base of twelve users and items, the others grown, and factors that are not zero."""
     generator = torch.Generator().manual_seed(4)
-    base = MatrixFactorization.create(12, 12, DIM, similarity, 0.15, seed=2).requires_grad_(False)
+    if base is None:
+        base = MatrixFactorization.create(12, 12, DIM, similarity, 0.15, seed=2)
+    base.requires_grad_(False)
     model = attach(
         base,
         config,
@@ -75,6 +128,16 @@ MODELS: dict[str, Callable[[], BaseModel]] = {
     "full": lambda: adapted(full_config()),
     "imported": imported,
     "merged": lambda: merged(adapted(lora_config(4, DIM))),
+    "towers": lambda: towers(described=False),
+    "towers on dot": lambda: towers("dot", described=False),
+    "features": lambda: towers(),
+    "history": lambda: towers(history="mean", described=False),
+    "own history": lambda: towers(history="mean", history_table="separate", described=False),
+    "deep": lambda: towers(**DEEP),
+    "deep on dot": lambda: towers("dot", **DEEP),
+    "lora on towers": lambda: adapted(lora_config(4, DIM), base=towers(size=12, **DEEP)),
+    "full on towers": lambda: adapted(full_config(), base=towers(size=12, **DEEP)),
+    "merged towers": lambda: merged(adapted(lora_config(4, DIM), base=towers(size=12, **DEEP))),
 }
 ROWS = torch.tensor([3, 15, 0, 3])
 
@@ -155,6 +218,53 @@ def test_replacing_a_module_leaves_the_model_as_it_was(model: BaseModel) -> None
     assert torch.equal(model.score(ROWS, ROWS), before)
 
 
+def test_leaving_out_what_a_user_never_had_changes_nothing(model: BaseModel) -> None:
+    plain = model.user_vectors(ROWS)
+    other_parity = (ROWS + 1) % SIDE
+    torch.testing.assert_close(model.user_vectors(ROWS, without=other_parity), plain)
+    torch.testing.assert_close(model.user_vectors(ROWS, without=ROWS * 0 + SIDE + 9), plain)
+
+
+def test_leaving_out_an_item_is_each_row_s_own_matter(model: BaseModel) -> None:
+    out = torch.tensor([5, 1, 4, 7])
+    together = model.user_vectors(ROWS, without=out)
+    alone = [model.user_vectors(ROWS[n : n + 1], without=out[n : n + 1]) for n in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_are_in_the_space_of_the_tables(model: BaseModel) -> None:
+    assert model.user_inputs(ROWS).shape == (4, model.dim)
+    assert model.item_inputs(ROWS).shape == (4, model.dim)
+
+
+def test_a_plain_base_tells_all_of_its_numbers_and_an_adapted_one_refuses(
+    model: BaseModel,
+) -> None:
+    if deltas(model):
+        with pytest.raises(TypeError, match=r"plain"):
+            model.tensors()
+        return
+    told = sum(tensor.numel() for tensor in model.tensors().values())
+    held = sum(t.numel() for t in {id(p): p for p in model.state_dict().values()}.values())
+    assert told == held
+
+
+def test_gradients_reach_every_parameter(model: BaseModel) -> None:
+    every = torch.arange(SIDE)
+    pairs = torch.cartesian_prod(every, every)
+    generator = torch.Generator().manual_seed(8)
+    goal = torch.randn(len(pairs), generator=generator)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    (model.score(pairs[:, 0], pairs[:, 1]) * goal).sum().backward()
+    still = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not bool(parameter.grad.to_dense().any())
+    ]
+    assert still == []
+
+
 def checkerboard() -> Interactions:
     """User u likes the items of its own parity; the pair (u, u) is left out, to be found."""
     pairs = [(u, i) for u in range(SIDE) for i in range(SIDE) if u % 2 == i % 2 and u != i]
@@ -184,7 +294,13 @@ def scores_of(model: BaseModel) -> Tensor:
 
 @pytest.mark.parametrize("negatives", [SIDE, 6], ids=["full softmax", "sampled"])
 def test_a_checkerboard_is_learnt(model: BaseModel, negatives: int) -> None:
-    options = Options(epochs=40, batch_size=56, negatives=negatives, learning_rate=0.02)
+    options = Options(
+        epochs=40,
+        batch_size=56,
+        negatives=negatives,
+        learning_rate=0.02,
+        rates=dict.fromkeys(DENSE, 0.1),
+    )
     parameters = dict(model.named_parameters())
     fit({"d": model}, parameters, examples_of(checkerboard(), ["d"]), options, dict)
     scores = scores_of(model)

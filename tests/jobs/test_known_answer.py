@@ -18,8 +18,9 @@ from lorarec.data.made.truth import SHARPNESS
 from lorarec.data.splits import split_logs
 from lorarec.data.synthetic import World, make_world
 from lorarec.data.vocabulary import Vocabulary
+from lorarec.jobs.base_training import train_base
 from lorarec.jobs.domain import domain_data, train_and_valid
-from lorarec.jobs.pretrain import train_base, trained_ids
+from lorarec.jobs.pretrain import trained_ids
 from lorarec.jobs.search import search
 from lorarec.lora.config import lora_config
 from lorarec.models.artefact import Base

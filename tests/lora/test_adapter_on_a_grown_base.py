@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from adapters import NEW_ITEMS, NEW_USERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import AdapterMismatchError
 from lorarec.lora.adapter import Adapter, load_adapter, save_adapter
 from lorarec.lora.attach import disabled, merged
-from lorarec.models.artefact import Base, load_base, save_base
-from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.models.artefact import Base, load_base, save_base, weights_digest
+from lorarec.models.base import ItemBias, plain_tables, table_of
+from lorarec.models.two_tower import TowerConfig, TwoTower
+
+
+@pytest.fixture(params=["mf", "two-tower"])
+def base(base_maker: Callable[..., Base], request: pytest.FixtureRequest) -> Base:
+    """Six users and eight items, of either model."""
+    plain = base_maker()
+    return plain if request.param == "mf" else as_towers(plain)
+
+
+def as_towers(base: Base) -> Base:
+    """Two towers over the same tables, with a history and a layer that do something."""
+    tables, config = plain_tables(base.model), TowerConfig(layers=(5,), history="attention")
+    had = sparse.csr_matrix(np.random.default_rng(0).integers(0, 2, (6, 8)))
+    shape = (base.model.similarity, base.model.temperature, config, had)
+    model = TwoTower.from_tables(tables["users"], tables["items"], *shape, bias=tables["bias"])
+    generator = torch.Generator().manual_seed(8)
+    for name, parameter in model.requires_grad_(False).named_parameters():
+        if name not in ("users.weight", "items.weight"):
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    known = {"model": "two-tower", "tower": config, "digest": weights_digest(model)}
+    return replace(base, model=model, info=base.info.model_copy(update=known))
 
 
 def longer(base: Base, users: list[str], items: list[str]) -> Base:
     """The base with rows appended behind those that were trained."""
     generator = torch.Generator().manual_seed(9)
-    model = base.model
     tables = {
         name: torch.cat([table, torch.randn(len(ids), table.shape[1], generator=generator)])
         for (name, table), ids in (
-            (pair, users if pair[0] == "users" else items) for pair in model.tables().items()
+            (pair, users if pair[0] == "users" else items)
+            for pair in plain_tables(base.model).items()
         )
     }
-    grown = MatrixFactorization.from_tables(
-        tables["users"],
-        tables["items"],
-        model.similarity,
-        model.temperature,
-        tables.get("bias"),
+    grown = base.model.replaced(
+        users=table_of(tables["users"]),
+        items=table_of(tables["items"]),
+        bias=ItemBias(tables["bias"]) if "bias" in tables else None,
     ).requires_grad_(False)
     return replace(
         base, model=grown, users=base.users.extend(users), items=base.items.extend(items)
@@ -109,6 +132,8 @@ def test_a_base_that_has_grown_comes_back_from_disk_under_its_old_digest(
     loaded = load_base(place)
     assert loaded.digest == base.digest
     assert list(loaded.users.ids)[-1] == "newcomer"
+    pairs = torch.cartesian_prod(torch.arange(7), torch.arange(9)).T
+    assert torch.equal(loaded.model.score(*pairs), now.model.score(*pairs))
     assert load_adapter(folder, loaded).users.ids[-1] == "newcomer"
 
 

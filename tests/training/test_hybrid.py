@@ -84,6 +84,19 @@ def test_a_scale_of_the_schedule_is_a_smaller_step() -> None:
         torch.testing.assert_close(moved[0], 2 * moved[1], rtol=1e-4, atol=1e-6)
 
 
+def test_a_rate_is_a_share_of_the_step_for_names_that_begin_so() -> None:
+    moved = {}
+    for rates in ({}, {"lay": 0.1, "layer": 7.0}, {"table": 0.25}):
+        parameters = pair()
+        optimizer = HybridOptimizer(parameters, lr=0.1, rates=rates)
+        backward(parameters, 0, [1])
+        optimizer.step(0.5)
+        moved[str(rates)] = [(parameters[n] - pair()[n]).detach()[1] for n in ("table", "layer")]
+    (table, layer), slow_layer, slow_table = moved.values()
+    torch.testing.assert_close(slow_layer, [table, 0.1 * layer], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(slow_table, [0.25 * table, layer], rtol=1e-3, atol=1e-6)
+
+
 def dense_norm(parameters: dict[str, nn.Parameter]) -> Tensor:
     grads = [p.grad.to_dense() for p in parameters.values() if p.grad is not None]
     return torch.cat([grad.flatten() for grad in grads]).norm()

@@ -101,6 +101,67 @@ def test_the_global_random_state_does_not_matter(examples: list[DomainExamples])
     assert torch.equal(run(), first)
 
 
+class Dropping(nn.Dropout):
+    """Remembers whether it dropped anything of what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5)
+        self.dropped: list[bool] = []
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        found: Tensor = super().forward(vectors)
+        self.dropped.append(not torch.equal(found, vectors))
+        return found
+
+
+def test_dropout_is_on_in_training_and_off_where_the_model_is_asked(
+    logs: Interactions, examples: list[DomainExamples]
+) -> None:
+    layer = Dropping()
+    model = made().replaced(transform=layer)
+    check = RankingValidation(logs.part("train"), logs.part("valid"), ["d"])
+    trained, validated = [], []
+
+    def validate() -> Mapping[str, float]:
+        trained.append(layer.dropped[:])
+        layer.dropped.clear()
+        found = check({"d": model})
+        validated.append(layer.dropped[:])
+        layer.dropped.clear()
+        return found
+
+    before = torch.get_rng_state()
+    fit({"d": model}, parameters_of(model), examples, OPTIONS, validate)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [all(epoch) and bool(epoch) for epoch in trained] == [False, True, True, True, True]
+    assert not any(map(any, validated))
+    assert not model.training
+
+
+def test_broken_off_no_model_is_left_dropping(examples: list[DomainExamples]) -> None:
+    model = made().replaced(transform=nn.Dropout(0.5))
+
+    def broken(progress: Progress) -> None:
+        if progress.rows:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit({"d": model}, parameters_of(model), examples, OPTIONS, dict, broken)
+    assert not model.transform.training
+
+
+def test_a_parameter_moves_by_its_own_share_of_the_step(examples: list[DomainExamples]) -> None:
+    moved = []
+    for rate in (1.0, 0.1):
+        model = made()
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        options = replace(OPTIONS, epochs=1, batch_size=10_000, rates={"items": rate})
+        fit({"d": model}, parameters_of(model), examples, options, dict)
+        moved.append({n: (p - before[n]).abs().max().item() for n, p in model.named_parameters()})
+    assert moved[1]["users.weight"] == moved[0]["users.weight"]
+    assert moved[1]["items.weight"] == pytest.approx(0.1 * moved[0]["items.weight"], rel=1e-3)
+
+
 def test_only_the_named_parameters_move(examples: list[DomainExamples]) -> None:
     model = made()
     items = model.tables()["items"].clone()

@@ -48,6 +48,25 @@ def seeded() -> torch.Generator:
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("loss", LOSSES)
+def test_every_row_is_looked_at_without_what_it_is_to_predict(
+    domain: DomainExamples, loss: Any, sampling: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch, asked = made(), torch.tensor([7, 0, 21]), []
+    vectors = model.user_vectors
+
+    def seen(rows: Tensor, without: Tensor | None = None) -> Tensor:
+        asked.append((rows, without))
+        return vectors(rows, without)
+
+    monkeypatch.setattr(model, "user_vectors", seen)
+    Objective(4, loss, sampling)(model, domain, batch, seeded())
+    ((rows, without),) = asked
+    assert torch.equal(rows, domain.users[batch])
+    assert torch.equal(without, domain.items[batch])
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_learns_with_every_sampling(
     domain: DomainExamples, loss: Any, sampling: Any
 ) -> None:
