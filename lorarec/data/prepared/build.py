@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from lorarec.data.files import LogFile, find_files
 from lorarec.data.prepared.cutting import Counted, Cutoffs, counted, first_split, moved_split
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
@@ -21,6 +23,7 @@ from lorarec.data.prepared.manifest import (
     Manifest,
     Options,
     SourceFile,
+    Table,
     first_digest,
     is_prepared,
     read_manifest,
@@ -111,7 +114,7 @@ def append(
     """
     files = find_files(paths)
     with _alone(folder):
-        dataset = open_dataset(folder, reads_rows=False)
+        dataset = open_dataset(folder, trusting=True)
         manifest = dataset.manifest
         _remove_leftovers(folder, manifest)  # of an append that was killed
         new, sources, known = _not_yet_taken(files, manifest)
@@ -121,7 +124,7 @@ def append(
         written = Written(sizes=dataset.sizes())
         try:
             if new:
-                ids = {table: dataset.ids(table) for table in VOCABULARIES}
+                ids = _checked_ids(dataset)
                 written = write_generation(folder, number, new, manifest.options, ids, report)
             rows = [*manifest.files("rows"), *written.shards]
             before = None
@@ -143,6 +146,17 @@ def append(
             raise
         _remove_leftovers(folder, grown)  # what was kept of the generation before
     return Added(PreparedDataset(folder, grown), written.rows, known)
+
+
+def _checked_ids(dataset: PreparedDataset) -> dict[Table, pl.Series]:
+    """The ids of each vocabulary; their files are checked while they are read."""
+    files = [file for table in VOCABULARIES for file in dataset.manifest.files(table)]
+    with ThreadPoolExecutor(1, "lorarec-digest") as beside:
+        checked = beside.submit(check_files, dataset.folder, files)
+        try:
+            return {table: dataset.ids(table) for table in VOCABULARIES}
+        finally:
+            checked.result()
 
 
 def _beside_the_rows(folder: Path, number: int, found: Counted) -> list[FileRecord]:

@@ -164,15 +164,14 @@ class PreparedDataset:
 
 
 def open_dataset(
-    folder: Path, digest: str | None = None, reads_rows: bool = True
+    folder: Path, digest: str | None = None, trusting: bool = False
 ) -> PreparedDataset:
     """Open a prepared data set and check every file of it.
 
     Args:
         folder: Of the data set.
         digest: Opens the data set as it was when it had this digest; None as it is now.
-        reads_rows: Whether its rows will be read; otherwise their files are checked for their
-            sizes alone.
+        trusting: Check the sizes of its files alone: whoever reads one then checks its bytes.
 
     Raises:
         DataError: There is no data set, or it never had this digest.
@@ -192,5 +191,5 @@ def open_dataset(
             f"the data set that was meant: bring it back, or name another with --data."
         )
     for table in LASTING:
-        check_files(folder, manifest.files(table), bytes_too=reads_rows or table != "rows")
+        check_files(folder, manifest.files(table), bytes_too=not trusting)
     return PreparedDataset(folder, manifest)

@@ -62,6 +62,11 @@ class IdEncoder:
         rows: Array = self._row_of_number.take(numbers) if len(self._known) else numbers
         return rows
 
+    def get_ready(self) -> None:
+        """Hash the known ids, so that the first batch need not wait for it."""
+        if len(self._known) and self._known_hashes is None:
+            self._known_hashes = self._hashes(self._known)
+
     def ids(self) -> pl.Series:
         """All ids so far in the order of their rows, the known ones first: String (n,)."""
         return pl.concat([self._known, *self._fresh])
@@ -79,8 +84,8 @@ class IdEncoder:
         before, after = len(self._row_of_number), len(self._table)
         rows = np.full(after - before, -1, dtype=np.int64)
         if len(self._known):
-            if self._known_hashes is None:
-                self._known_hashes = self._hashes(self._known)
+            self.get_ready()
+            assert self._known_hashes is not None
             first, second = self._known_hashes
             for start in range(0, len(first), _CHUNK):
                 at = start + self._table.candidates(first[start : start + _CHUNK])

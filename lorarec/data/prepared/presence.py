@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,8 @@ from lorarec.data.prepared.shards import check_files, write_shard
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import ArtifactError
 
+Array = np.ndarray[Any, Any]
+
 
 def is_kept(split: SplitRecord | None) -> bool:
     """Whether later rows leave the parts of earlier ones alone, so that counts add up."""
@@ -26,11 +29,12 @@ def is_kept(split: SplitRecord | None) -> bool:
 
 
 def write_presence(folder: Path, number: int, parts: Mapping[str, Part]) -> list[FileRecord]:
-    """Write the flags of each part: a column a part, users first and items below them."""
+    """Write the flags of each part: a column a part of eight flags a byte, users before items."""
     if not parts:
         return []
     flags = {
-        name: np.concatenate([part.seen["user"], part.seen["item"]]) for name, part in parts.items()
+        name: np.packbits(np.concatenate([part.seen["user"], part.seen["item"]]))
+        for name, part in parts.items()
     }
     return [write_shard(folder, "presence", f"presence/{number:06d}.parquet", pl.DataFrame(flags))]
 
@@ -56,18 +60,22 @@ def read_presence(
         check_files(folder, records)
     except ArtifactError:
         return None
-    flags = pl.read_parquet(folder / records[0].name, glob=False)
-    users = sum(record.rows for record in manifest.files("users"))
+    packed = pl.read_parquet(folder / records[0].name, glob=False)
+    users, items = (sum(file.rows for file in manifest.files(t)) for t in ("users", "items"))
     return {
-        name: _part(flags[name].to_numpy(), users, counts, sizes)
+        name: _part(packed[name].to_numpy(), (users, items), counts, sizes)
         for name, counts in last.split.counts.items()
     }
 
 
-def _part(flags: np.ndarray, users: int, counts: PartCounts, sizes: Mapping[Table, int]) -> Part:
+def _part(
+    packed: Array, ids: tuple[int, int], counts: PartCounts, sizes: Mapping[Table, int]
+) -> Part:
+    users, items = ids
+    flags = np.unpackbits(packed, count=users + items)
     part = Part(sizes["users"], sizes["items"])
     part.rows = counts.rows
     part.times = [moment for moment in (counts.first, counts.last) if moment is not None]
     part.seen["user"][:users] = flags[:users]
-    part.seen["item"][: len(flags) - users] = flags[users:]
+    part.seen["item"][:items] = flags[users:]
     return part

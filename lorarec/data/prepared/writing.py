@@ -100,6 +100,8 @@ def write_generation(
             _count_domains(done.domains, rows, encoders["domains"].ids())
             return frame.height
 
+        for table in ("users", "items"):
+            line.start(table, encoders[table].get_ready)
         for place, frame in enumerate(stream):
             user = line.start("users", encoders["users"].encode, frame["user_id"])
             item = line.start("items", encoders["items"].encode, frame["item_id"])
