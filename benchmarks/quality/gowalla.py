@@ -67,7 +67,7 @@ TRIALS: dict[str, list[Any]] = {
         (0.02, 0.01, DIM, 200),
         (0.01, 0.003, DIM, 200),
     ],
-    "mf": [{"model.temperature": tau} for tau in (0.15, 0.1, 0.2, 0.125)],
+    "mf": [{"model.temperature": tau} for tau in (0.1, 0.125, 0.085, 0.15)],
 }  # fmt: skip
 """What each arm is tried with, first what --quick and the default take."""
 LARGE = 20_000
