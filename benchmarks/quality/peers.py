@@ -184,18 +184,22 @@ class ItemKnn(Known):
 
     def __init__(self, frame: pl.DataFrame, neighbours: int, shrink: float) -> None:
         super().__init__(frame)
-        gram = (self.pairs.T @ self.pairs).toarray()
-        norms = np.sqrt(np.diagonal(gram))
-        similar = gram / (np.outer(norms, norms) + shrink)
-        np.fill_diagonal(similar, 0.0)
-        if neighbours < len(similar):
-            least = np.partition(similar, -neighbours, axis=0)[-neighbours]
-            similar[similar < least] = 0.0
-        self.weights = similar.astype(np.float32)
+        norms = np.sqrt(np.asarray(self.pairs.multiply(self.pairs).sum(axis=0)).ravel())
+        blocks = []
+        for start in range(0, len(norms), BLOCK):  # the whole is too large for large catalogues
+            own = np.arange(start, min(len(norms), start + BLOCK))
+            similar = (self.pairs.T @ self.pairs[:, own]).toarray()
+            similar /= np.outer(norms, norms[own]) + shrink
+            similar[own, own - start] = 0.0
+            if neighbours < len(similar):
+                least = np.partition(similar, -neighbours, axis=0)[-neighbours]
+                similar[similar < least] = 0.0
+            blocks.append(sparse.csc_matrix(similar.astype(np.float32)))
+        self.weights = sparse.csr_matrix(sparse.hstack(blocks))
 
     def rows(self, users: Array) -> Array:
         """Each user's train items times the similarities."""
-        found: Array = self.pairs[users] @ self.weights
+        found: Array = (self.pairs[users] @ self.weights).toarray()
         return found
 
 

@@ -172,10 +172,14 @@ def _unseen(
 
 def _top(scores: Array) -> Array:
     """Positions of the best 20, ties to the lowest; -1 for what may not be recommended."""
-    places = np.argsort(-scores, axis=1, kind="stable")[:, :CUT]
-    best = np.take_along_axis(scores, places, axis=1)
     ranked = np.full((len(scores), CUT), -1, np.int64)
-    ranked[:, : places.shape[1]] = np.where(best > -np.inf, places, -1)
+    cut = min(CUT, scores.shape[1])
+    # A partition before the sort: catalogues are large, and few of their items are in the first 20.
+    least = np.partition(scores, -cut, axis=1)[:, -cut]
+    for row, (own, bound) in enumerate(zip(scores, least, strict=True)):
+        places = np.flatnonzero((own >= bound) & (own > -np.inf))
+        places = places[np.argsort(-own[places], kind="stable")[:cut]]
+        ranked[row, : len(places)] = places
     return ranked
 
 

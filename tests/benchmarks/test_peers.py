@@ -56,7 +56,7 @@ def test_item_knn_keeps_the_most_similar_by_shrunk_cosine(frame: pl.DataFrame) -
     for item in range(4):
         kept = np.sort(similar[:, item])[-2]
         column = np.where(similar[:, item] >= kept, similar[:, item], 0.0)
-        np.testing.assert_allclose(found.weights[:, item], column, atol=1e-6)
+        np.testing.assert_allclose(found.weights.toarray()[:, item], column, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["ease", "ials", "bpr", "item_knn"])
