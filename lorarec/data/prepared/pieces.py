@@ -73,7 +73,7 @@ class Assigned:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for piece in pieces(self._folder, self._files, self._columns):
-            yield piece.with_columns(split=self._parts(piece))
+            yield piece.with_columns(split=self._parts(piece).cast(pl.String))
 
     def _parts(self, piece: pl.DataFrame) -> pl.Series:
         if self._keys is None:
