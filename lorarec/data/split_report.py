@@ -12,10 +12,10 @@ from lorarec.data.draw import codes
 from lorarec.data.folds import rolling_folds
 from lorarec.data.part_counts import PartCounts, in_order
 from lorarec.data.prepared.counting import Part, by_part
-from lorarec.data.prepared.cutting import counted, planned
+from lorarec.data.prepared.cutting import noted, planned
 from lorarec.data.prepared.dataset import PreparedDataset
 from lorarec.data.prepared.pieces import COLUMNS, Assigned, pieces
-from lorarec.data.prepared.refining import final_lots, find_core
+from lorarec.data.prepared.refining import count_refined, final_lots
 from lorarec.data.splits import SplitRecord, split_logs
 from lorarec.data.timeline import check_complete, check_cutoffs
 from lorarec.errors import DataError
@@ -123,26 +123,32 @@ def report_dataset(
         DataError: As `split_logs`.
     """
     folder, files = dataset.folder, dataset.manifest.all_files
-    record = dataset.split
+    record, fallen = dataset.split, None
     if plan is not None:
         if plan.cutoffs:
             check_cutoffs(*_span(dataset.scan()), plan.cutoffs)
         record = plan if plan.cutoffs else planned(folder, files, plan)
-        record = counted(folder, files, dataset.sizes(), record).split
+        if record.refines:
+            record, fallen = count_refined(folder, files, dataset.sizes(), record)
+    elif record is not None and record.has_core:
+        fallen = dataset.fallen(record)
     if record is None:
         raise DataError(
             f"{folder} has no split of its own. Expected to be told one, such as --split time."
         )
+    rows: Iterable[pl.DataFrame]
+    given = record
     if record.refines:
-        fallen = find_core(folder, files, dataset.sizes(), record) if record.has_core else None
-        lots = final_lots(folder, files, record, fallen, whole=True)
-        named = record.model_copy(update={"used": "column"})
-        (found,) = _counted(_of(dataset, (rows for rows, *_ in lots)), [named], by_domain)
-        return [replace(found, record=record.model_copy(update={"counts": found.whole.parts}))]
-    if record.used in ("random", "leave-last-out"):
-        return _counted(_of(dataset, Assigned(folder, files, record)), [record], by_domain)
-    columns = (*COLUMNS, "split") if record.used == "column" else COLUMNS
-    return _counted(_of(dataset, pieces(folder, files, columns)), [record], by_domain)
+        rows = (lot for lot, *_ in final_lots(folder, files, record, fallen, whole=True))
+        given = record.model_copy(update={"used": "column"})  # it stands in the lots
+    elif record.by_histories:
+        rows = Assigned(folder, files, record)
+    else:
+        columns = (*COLUMNS, "split") if record.used == "column" else COLUMNS
+        rows = pieces(folder, files, columns)
+    (found,) = _counted(_of(dataset, rows), [given], by_domain)
+    record = record.model_copy(update={"counts": found.whole.parts})
+    return [replace(found, record=record if plan is None else noted(folder, files, record))]
 
 
 def report_dataset_folds(

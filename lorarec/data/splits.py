@@ -95,7 +95,12 @@ class SplitRecord(Record):
         once rows are added or taken away, and so is the first pair, which a draw leaves in train.
         A split by recorded seconds, or by a column as it stands, tells each row by itself.
         """
-        return self.used in ("random", "leave-last-out") or self.valid_cut_from_train
+        return self.by_histories or self.valid_cut_from_train
+
+    @property
+    def by_histories(self) -> bool:
+        """Whether a row's part is told by the rows of its user in its domain."""
+        return self.used in ("random", "leave-last-out")
 
     @property
     def has_core(self) -> bool:

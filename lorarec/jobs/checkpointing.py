@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,6 @@ class Checkpointing:
         split: SplitRecord,
         exclude: Sequence[str],
         sides: Sides = NO_SIDES,
-        stop: Callable[[], bool] = lambda: False,
     ) -> Checkpoints:
         """The folder, bound to all that decides this training's result.
 
@@ -56,7 +55,7 @@ class Checkpointing:
         config["split"] = sha256_bytes(split.model_dump_json().encode())
         config["excluded domains"] = ",".join(sorted(exclude))
         steps, seconds = every(self.every)
-        return Checkpoints(self.folder, config, steps, seconds, self.resume, stop)
+        return Checkpoints(self.folder, config, steps, seconds, self.resume)
 
 
 def every(text: str) -> tuple[int | None, float | None]:

@@ -255,12 +255,12 @@ class TwoTower(BaseModel):
         shape = self.config.model_dump(exclude_defaults=True, exclude=set(TRAINING_ONLY))
         return f"two-tower {self.similarity} {self.temperature!r} {sorted(shape.items())}"
 
-    def knows_features(self, side: str) -> bool:
-        """Whether `users` or `items` have features."""
-        return self._tower(side).features is not None
-
     def _tower(self, side: str) -> Tower:
         return self.user_tower if side == "users" else self.item_tower
+
+    def _is_lonely(self, side: str) -> bool:
+        """Whether nothing but the id is known of users or of items."""
+        return self._tower(side).features is None and (side == "items" or self.history is None)
 
     def _count(self, side: str) -> int:
         """Rows of a table, grown ones included."""
@@ -270,7 +270,7 @@ class TwoTower(BaseModel):
     def _inputs(self, side: str, rows: Tensor, without: Tensor | None = None) -> Tensor:
         known, count, cold = self.known[side], self._count(side), self.cold[side]
         vectors = self._ids(side, rows)
-        if self._tower(side).features is None and (side == "items" or self.history is None):
+        if self._is_lonely(side):
             return vectors
         if count == known and not len(cold):
             return vectors + self._beside(side, rows, rows, without)
@@ -296,8 +296,7 @@ class TwoTower(BaseModel):
         else:
             as_rows(rows, count + len(cold), side)
             vectors = table(rows.clamp(max=count - 1)) * (rows < count).unsqueeze(1)
-        lonely = self._tower(side).features is None and (side == "items" or self.history is None)
-        if not self.training or not self.config.id_dropout or lonely:
+        if not self.training or not self.config.id_dropout or self._is_lonely(side):
             return vectors
         kept = torch.rand(len(rows), 1, device=rows.device) >= self.config.id_dropout
         return vectors * (kept | (rows >= self.known[side]).unsqueeze(1))

@@ -16,20 +16,6 @@ from lorarec.data.timeline import LATER
 Array = np.ndarray[Any, Any]
 
 
-def count_shards(
-    shards: Iterable[pl.DataFrame], split: SplitRecord, users: int, items: int
-) -> dict[str, PartCounts]:
-    """Rows, users, items, cold ones and time range of every part, train, valid and test first.
-
-    Args:
-        shards: Frames of `shards.ROWS`.
-        split: By time or by column.
-        users: Rows of the user vocabulary.
-        items: Rows of the item vocabulary.
-    """
-    return counts_of(mark_shards(shards, split, users, items))
-
-
 def mark_shards(
     shards: Iterable[pl.DataFrame],
     split: SplitRecord,
@@ -37,9 +23,14 @@ def mark_shards(
     items: int,
     parts: dict[str, Part] | None = None,
 ) -> dict[str, Part]:
-    """Who and what is in every part; `parts`, where given, are added to.
+    """Who and what is in every part. The next shard is read while one is marked.
 
-    The next shard is read while one is marked.
+    Args:
+        shards: Frames of `shards.ROWS`.
+        split: By time or by column.
+        users: Rows of the user vocabulary.
+        items: Rows of the item vocabulary.
+        parts: What is added to, where there is something already.
     """
     parts = {} if parts is None else parts
     for shard in _one_ahead(shards):

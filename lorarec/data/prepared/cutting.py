@@ -10,7 +10,7 @@ import polars as pl
 
 from lorarec.data import timeline
 from lorarec.data.prepared.counting import Part, counts_of, mark_shards
-from lorarec.data.prepared.manifest import FileRecord, Options, Table
+from lorarec.data.prepared.manifest import FileRecord, Options, Table, of_table
 from lorarec.data.prepared.moments import HOUR, Moments
 from lorarec.data.prepared.pieces import Assigned, cuts_of
 from lorarec.data.prepared.presence import is_kept
@@ -59,7 +59,7 @@ def planned(
     Raises:
         DataError: A part would be empty, or rows lack a timestamp or a split.
     """
-    rows = [record for record in files if record.table == "rows"]
+    rows = of_table(files, "rows")
     if plan.used == "time":
         moments = moments or _moments(folder, rows)
         return _by_shares(folder, rows, moments, plan)
@@ -156,15 +156,24 @@ def counted(
     else:
         parts = _parts(folder, files, sizes, split, before)
         split = split.model_copy(update={"counts": counts_of(parts)})
+    split = noted(folder, files, split)
+    return Counted(split, fallen, parts if is_kept(split) else {})
+
+
+def noted(folder: Path, files: Sequence[FileRecord], split: SplitRecord) -> SplitRecord:
+    """A split that is counted, with what its parts have to tell.
+
+    Raises:
+        DataError: Leave-last-out leaves nothing out.
+    """
     notes = split.refinements()
     if split.used == "leave-last-out":
         timeline.check_held_out(split.counts["test"].rows if "test" in split.counts else 0)
         notes.append(LEAK)
-        times = scan_rows(folder, [record for record in files if record.table == "rows"])
-        if times.select(pl.col("timestamp").null_count()).collect().item():
+        times = scan_rows(folder, of_table(files, "rows")).select(pl.col("timestamp").null_count())
+        if times.collect().item():
             notes.append(TIMELESS)
-    split = split.model_copy(update={"notes": notes})
-    return Counted(split, fallen, parts if is_kept(split) else {})
+    return split.model_copy(update={"notes": notes})
 
 
 def _parts(
@@ -174,12 +183,12 @@ def _parts(
     split: SplitRecord,
     before: dict[str, Part] | None,
 ) -> dict[str, Part]:
-    if split.used in ("random", "leave-last-out"):
+    if split.by_histories:
         named = split.model_copy(update={"used": "column"})  # it stands in the pieces
         shards: Iterable[pl.DataFrame] = Assigned(folder, files, split)
         return mark_shards(shards, named, sizes["users"], sizes["items"])
     columns = ("user", "item", "timestamp", *(["split"] if split.used == "column" else []))
-    rows = [record for record in files if record.table == "rows"]
+    rows = of_table(files, "rows")
     shards = (scan_rows(folder, [record]).select(columns).collect() for record in rows)
     return mark_shards(shards, split, sizes["users"], sizes["items"], before)
 

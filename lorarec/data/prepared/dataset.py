@@ -21,7 +21,7 @@ from lorarec.data.prepared.manifest import (
     read_manifest,
 )
 from lorarec.data.prepared.refining import Fallen, by_numbers, find_core, read_fallen
-from lorarec.data.prepared.shards import check_files, scan_rows
+from lorarec.data.prepared.shards import check_files, read_ids, scan_rows
 from lorarec.data.schema import SCHEMA
 from lorarec.data.splits import SplitRecord, apply_split
 from lorarec.data.vocabulary import Vocabulary
@@ -85,8 +85,7 @@ class PreparedDataset:
 
     def ids(self, table: Table) -> pl.Series:
         """Ids of a vocabulary in the order of their rows: String (n,)."""
-        parts = [pl.read_parquet(self.folder / f.name, glob=False) for f in self._files(table)]
-        return pl.concat(parts)["id"]
+        return read_ids(self.folder, self._files(table))
 
     def sizes(self) -> dict[Table, int]:
         """Ids of each vocabulary, from the manifest alone."""
@@ -135,10 +134,10 @@ class PreparedDataset:
         rows = by_numbers(self.scan(domain).collect(), split)
         rows, _ = resolved(rows, split.duplicates, NUMBERS)
         if split.has_core:
-            rows, _ = self._fallen(split).mark(rows)
+            rows, _ = self.fallen(split).mark(rows)
         return self._canonical(rows)
 
-    def _fallen(self, split: SplitRecord) -> Fallen:
+    def fallen(self, split: SplitRecord) -> Fallen:
         """What is outside of the core of all rows: kept of the own split, else found anew."""
         if self.split == split:
             (record,) = (f for f in self.last.files if f.table == "core")

@@ -18,8 +18,6 @@ _OPEN = np.uint64(1 << 63)
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _MOVED = 1 << 17
 """Keys that are moved to a larger table at once."""
-MOST = 2**32 - 2
-"""Keys that a slot can tell apart."""
 
 
 class IdTable:

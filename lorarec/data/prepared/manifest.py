@@ -8,6 +8,7 @@ generation can be read as long as the data set lives.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -146,7 +147,7 @@ class Manifest(Record):
 
     def files(self, table: Table) -> list[FileRecord]:
         """Files of one table, oldest first."""
-        return [f for f in self.all_files if f.table == table]
+        return of_table(self.all_files, table)
 
     @property
     def all_files(self) -> list[FileRecord]:
@@ -157,6 +158,11 @@ class Manifest(Record):
     def rows(self) -> int:
         """Rows in all."""
         return sum(generation.rows for generation in self.generations)
+
+
+def of_table(files: Iterable[FileRecord], table: Table) -> list[FileRecord]:
+    """Those of some files that hold one table, in their order."""
+    return [file for file in files if file.table == table]
 
 
 def is_prepared(path: Path) -> bool:

@@ -17,8 +17,8 @@ import polars as pl
 from lorarec.data.draw import Pairs, Tally
 from lorarec.data.hashing import id_keys
 from lorarec.data.part_counts import PARTS
-from lorarec.data.prepared.manifest import VOCABULARIES, FileRecord
-from lorarec.data.prepared.shards import scan_rows
+from lorarec.data.prepared.manifest import VOCABULARIES, FileRecord, of_table
+from lorarec.data.prepared.shards import read_ids, scan_rows
 from lorarec.data.splits import SplitRecord, draw_line
 from lorarec.data.timeline import leave_last_out
 
@@ -39,7 +39,7 @@ def pieces(
         columns: Of `shards.ROWS`.
         most: Rows of a piece, about; more only where one user has more in a domain.
     """
-    rows = scan_rows(folder, [record for record in files if record.table == "rows"])
+    rows = scan_rows(folder, of_table(files, "rows"))
     found = rows.select("domain").group_by("domain").agg(rows=pl.len()).collect().sort("domain")
     wanted = rows.select(columns)
     for first, last, shares in _ranges(found["domain"].to_list(), found["rows"].to_list(), most):
@@ -95,11 +95,9 @@ def cuts_of(
 
 def vocabulary_keys(folder: Path, files: Sequence[FileRecord]) -> tuple[Array, Array, Array]:
     """`hashing.id_keys` of users, items and domains, in the order of their rows."""
-    found = []
-    for table in VOCABULARIES:
-        names = [folder / record.name for record in files if record.table == table]
-        found.append(np.concatenate([id_keys(pl.read_parquet(n, glob=False)["id"]) for n in names]))
-    users, items, domains = found
+    users, items, domains = (
+        id_keys(read_ids(folder, of_table(files, table))) for table in VOCABULARIES
+    )
     return users, items, domains
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from lorarec.data.part_counts import PartCounts
 from lorarec.data.prepared.counting import Part
-from lorarec.data.prepared.manifest import FileRecord, Manifest, Table
+from lorarec.data.prepared.manifest import FileRecord, Manifest, Table, of_table
 from lorarec.data.prepared.shards import check_files, write_shard
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import ArtifactError
@@ -53,7 +53,7 @@ def read_presence(
         None where nothing is kept, or not as it was written.
     """
     last = manifest.generations[-1]
-    records = [record for record in last.files if record.table == "presence"]
+    records = of_table(last.files, "presence")
     if not records or last.split is None:
         return None
     try:

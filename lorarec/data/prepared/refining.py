@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from lorarec.data.core import Core, added, check_left, k_core, marked
-from lorarec.data.duplicates import NUMBERS, count_repeats, refusal, resolved
-from lorarec.data.prepared.counting import count_shards
-from lorarec.data.prepared.manifest import FileRecord, Table
+from lorarec.data.duplicates import NUMBERS, PAIR, count_repeats, refusal, resolved
+from lorarec.data.prepared.counting import counts_of, mark_shards
+from lorarec.data.prepared.manifest import VOCABULARIES, FileRecord, Table, of_table
 from lorarec.data.prepared.pieces import Assigned, pieces
-from lorarec.data.prepared.shards import ROWS, scan_rows, write_shard
+from lorarec.data.prepared.shards import ROWS, read_ids, scan_rows, write_shard
 from lorarec.data.splits import SplitRecord, in_parts
 
 Array = np.ndarray[Any, Any]
@@ -66,14 +66,13 @@ def assigned(
     Yields:
         Rows of `shards.ROWS`.
     """
-    if split.used in ("random", "leave-last-out"):
+    if split.by_histories:
         yield from Assigned(folder, files, split, tuple(ROWS))
         return
-    records = [record for record in files if record.table == "rows"]
     lots = (
         pieces(folder, files, tuple(ROWS))
         if whole
-        else (scan_rows(folder, [record]).collect() for record in records)
+        else (scan_rows(folder, [record]).collect() for record in of_table(files, "rows"))
     )
     for rows in lots:
         yield by_numbers(rows, split)
@@ -161,15 +160,15 @@ def count_refined(
             yield rows
 
     named = split.model_copy(update={"used": "column"})
-    counts = count_shards(final(), named, sizes["users"], sizes["items"])
+    counts = counts_of(mark_shards(final(), named, sizes["users"], sizes["items"]))
     core = None
     if fallen is not None:
         train = counts["train"].rows if "train" in counts else 0
         check_left(train + moved, moved, split.min_user_rows, split.min_item_rows)
         gone = int(fallen.users.sum()), int(fallen.items.sum())
         core = Core(users=gone[0], items=gone[1], rows=moved, rounds=fallen.rounds, cold_rows=cold)
-    split = split.model_copy(update={"counts": counts, "repeats": repeats, "core": core})
-    return split.model_copy(update={"notes": split.refinements()}), fallen
+    update = {"counts": counts, "repeats": repeats, "core": core}
+    return split.model_copy(update=update), fallen
 
 
 def write_fallen(folder: Path, number: int, fallen: Fallen | None) -> list[FileRecord]:
@@ -204,7 +203,6 @@ def check_repeats(folder: Path, files: Sequence[FileRecord]) -> None:
     Raises:
         ContractError: Some rows do; their count and the first five pairs, by domain, are told.
     """
-    records = [file for file in files if file.table == "rows"]
     total, first = 0, list[pl.DataFrame]()
     for rows in pieces(folder, files, tuple(NUMBERS)):
         count, some = count_repeats(rows, NUMBERS, _SHOWN)
@@ -215,18 +213,8 @@ def check_repeats(folder: Path, files: Sequence[FileRecord]) -> None:
         return
     shown = pl.concat(first).head(_SHOWN)
     named = [
-        _ids(folder, files, table)[shown[own].to_list()].alias(column)
-        for table, own, column in (
-            ("users", "user", "user_id"),
-            ("items", "item", "item_id"),
-            ("domains", "domain", "domain"),
-        )
+        read_ids(folder, of_table(files, table))[shown[own].to_list()].alias(column)
+        for table, own, column in zip(VOCABULARIES, NUMBERS, PAIR, strict=True)
     ]
-    raise refusal(
-        sum(record.rows for record in records), total, pl.DataFrame([*named, shown["rows"]])
-    )
-
-
-def _ids(folder: Path, files: Sequence[FileRecord], table: str) -> pl.Series:
-    parts = [pl.read_parquet(folder / f.name, glob=False) for f in files if f.table == table]
-    return pl.concat(parts)["id"]
+    looked_at = sum(record.rows for record in of_table(files, "rows"))
+    raise refusal(looked_at, total, pl.DataFrame([*named, shown["rows"]]))

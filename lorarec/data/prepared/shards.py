@@ -118,6 +118,11 @@ def _check_file(path: Path, record: FileRecord, bytes_too: bool) -> None:
         )
 
 
+def read_ids(folder: Path, records: Sequence[FileRecord]) -> pl.Series:
+    """Ids of some files of a vocabulary, in the order of their rows: String (n,)."""
+    return pl.concat([pl.read_parquet(folder / r.name, glob=False) for r in records])["id"]
+
+
 def scan_rows(folder: Path, records: Sequence[FileRecord]) -> pl.LazyFrame:
     """All rows of some shards, oldest first, lazily, with every column of `ROWS`."""
     frames = []

@@ -23,6 +23,7 @@ from lorarec.data.prepared.manifest import (
     Options,
     SourceFile,
     Table,
+    of_table,
 )
 from lorarec.data.prepared.moments import Moments
 from lorarec.data.prepared.shards import encoded_rows, write_shard
@@ -54,7 +55,7 @@ class Written:
     @property
     def shards(self) -> list[FileRecord]:
         """The files that hold rows."""
-        return [record for record in self.files if record.table == "rows"]
+        return of_table(self.files, "rows")
 
 
 def write_generation(
