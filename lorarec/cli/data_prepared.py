@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lorarec.cli.data_split import PART_COLUMNS, part_rows
 from lorarec.cli.output import print_json, print_table, progress, say
 from lorarec.cli.shared import CONTEXT, json_option
 from lorarec.errors import ConfigError
@@ -206,17 +206,7 @@ def _report(
     if split is not None:
         for note in split.notes:
             say(note)
-        print_table(
-            ("part", "rows", "users", "items", "cold users", "cold items", "first", "last"),
-            [
-                (part, c.rows, c.users, c.items, c.cold_users, c.cold_items, _day(c.first),
-                 _day(c.last))
-                for part, c in split.counts.items()
-            ],
-            title=f"Split: {split.used}",
-        )  # fmt: skip
-        for note in split.notes:
-            say(note)
+        print_table(PART_COLUMNS, part_rows(split.counts), title=f"Split: {split.used}")
     elif (options := dataset.manifest.options).duplicates in ("last", "sum") or max(
         options.min_user_rows, options.min_item_rows
     ) > 1:
@@ -239,7 +229,3 @@ def _print_left_out(dataset: PreparedDataset) -> None:
         say(f"{last.dropped_bad:,} rows break the contract: {where}.")
     if last.dropped_low_rating:
         say(f"{last.dropped_low_rating:,} rows are rated below [data] min_rating: left out.")
-
-
-def _day(seconds: int | None) -> str | None:
-    return None if seconds is None else f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M}"

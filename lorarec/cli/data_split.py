@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ from lorarec.errors import ConfigError
 
 if TYPE_CHECKING:
     from lorarec.config import Settings
+    from lorarec.data.part_counts import PartCounts
     from lorarec.data.split_report import Sides, SplitReport
 
-COLUMNS = ("part", "rows", "users", "items", "cold users", "cold items", "first", "last")
+PART_COLUMNS = ("part", "rows", "users", "items", "cold users", "cold items", "first", "last")
 
 
 @click.command("split", context_settings=CONTEXT)
@@ -125,18 +125,24 @@ def _reports(
 
 def _print_split(report: SplitReport) -> None:
     title = f"Split: {report.record.used}{_bounds(report.record.cutoffs)}"
-    print_table(COLUMNS, _rows(report.whole), title=title)
+    print_table(PART_COLUMNS, part_rows(report.whole.parts), title=title)
     click.echo(_train_only(report.whole))
     _print_domains(report, "Each domain by itself")
 
 
 def _print_folds(reports: Sequence[SplitReport]) -> None:
-    rows = [(place, *row) for place, report in enumerate(reports) for row in _rows(report.whole)]
-    print_table(("fold", *COLUMNS), rows, title=f"{len(reports)} folds, oldest first")
+    from lorarec.config.moments import shown_second
+
+    rows = [
+        (place, *row)
+        for place, report in enumerate(reports)
+        for row in part_rows(report.whole.parts)
+    ]
+    print_table(("fold", *PART_COLUMNS), rows, title=f"{len(reports)} folds, oldest first")
     print_table(
         ("fold", "valid from", "test from", "to before", "users in train alone", "items"),
         [
-            (place, *map(_second, r.record.cutoffs), r.whole.train_only_users,
+            (place, *map(shown_second, r.record.cutoffs), r.whole.train_only_users,
              r.whole.train_only_items)
             for place, r in enumerate(reports)
         ],
@@ -146,16 +152,21 @@ def _print_folds(reports: Sequence[SplitReport]) -> None:
 
 
 def _print_domains(report: SplitReport, title: str) -> None:
-    rows = [(name, *row) for name, sides in report.domains.items() for row in _rows(sides)]
+    rows = [
+        (name, *row) for name, sides in report.domains.items() for row in part_rows(sides.parts)
+    ]
     if rows:
-        print_table(("domain", *COLUMNS), rows, title=title)
+        print_table(("domain", *PART_COLUMNS), rows, title=title)
 
 
-def _rows(sides: Sides) -> list[tuple[object, ...]]:
+def part_rows(parts: Mapping[str, PartCounts]) -> list[tuple[object, ...]]:
+    """What each part holds: a row of `PART_COLUMNS`."""
+    from lorarec.config.moments import shown_minute
+
     return [
-        (part, c.rows, c.users, c.items, c.cold_users, c.cold_items, _minute(c.first),
-         _minute(c.last))
-        for part, c in sides.parts.items()
+        (part, c.rows, c.users, c.items, c.cold_users, c.cold_items, shown_minute(c.first),
+         shown_minute(c.last))
+        for part, c in parts.items()
     ]  # fmt: skip
 
 
@@ -165,18 +176,12 @@ def _train_only(sides: Sides) -> str:
 
 def _bounds(cutoffs: Sequence[int]) -> str:
     """`, valid from ..., test from ..., to before ...`, as far as there are such seconds."""
+    from lorarec.config.moments import shown_second
+
     words = ("valid from", "test from", "to before")
     return "".join(
-        f", {word} {_second(second)}" for word, second in zip(words, cutoffs, strict=False)
+        f", {word} {shown_second(second)}" for word, second in zip(words, cutoffs, strict=False)
     )
-
-
-def _second(second: int) -> str:
-    return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _minute(second: int | None) -> str | None:
-    return None if second is None else f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%d %H:%M}"
 
 
 def _json(report: SplitReport) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Moments as people write them: a date, a date with a time, or seconds since 1970; UTC."""
+"""Moments as people write and read them: a date, one with a time, or seconds since 1970; UTC."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def second_of(value: str | int | date) -> int:
     if not isinstance(value, datetime):
         value = datetime.combine(value, time())
     return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
+
+
+def shown_second(second: int) -> str:
+    """A second since 1970 for a person, such as `2026-01-31 12:00:00`."""
+    return f"{datetime.fromtimestamp(int(second), tz=UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def shown_minute(second: int | None) -> str | None:
+    """Its minute, such as `2026-01-31 12:00`; None stays None."""
+    return None if second is None else shown_second(second)[:-3]

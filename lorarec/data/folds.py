@@ -16,8 +16,8 @@ next, and the newest fold ends where the logs do.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
+from lorarec.config.moments import shown_second
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import DataError
 
@@ -59,11 +59,11 @@ def rolling_folds(first: int, last: int, folds: int, window: int) -> list[SplitR
     if ends[0] - 2 * window <= first:
         fit = (last - first) // window - 1
         remedy = f"at most {fit} folds of it" if fit >= 1 else "a shorter window"
-        needed = _date(ends[0] - 2 * window)
+        needed = shown_second(ends[0] - 2 * window)
         raise DataError(
             f"{folds} folds with a window of {shown_window(window)} need rows before {needed}, and "
-            f"the first is from {_date(first)}. Expected {remedy}: a fold takes one window for "
-            f"validation and one for test, and rows before them to train on."
+            f"the first is from {shown_second(first)}. Expected {remedy}: a fold takes one window "
+            f"for validation and one for test, and rows before them to train on."
         )
     return [
         SplitRecord(
@@ -101,7 +101,3 @@ def shown_window(seconds: int) -> str:
         if seconds % UNITS[unit] == 0:
             return f"{seconds // UNITS[unit]}{unit}"
     return f"{seconds} s"
-
-
-def _date(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
+from lorarec.config.moments import shown_second
 from lorarec.errors import DataError
 
 _INSTEAD = "use --split random or --split leave-last-out"
@@ -59,7 +59,7 @@ def cuts(
     check_complete(missing, int(counts.sum()) + missing)
     parts = 1 + (valid_share > 0) + (test_share > 0)
     if len(values) < parts:
-        shown = ", ".join(_date(v) for v in values)
+        shown = ", ".join(shown_second(v) for v in values)
         raise DataError(
             f"The logs have {len(values)} distinct timestamps ({shown}), so a part of a split by "
             f"time would be empty. Expected at least {parts}; {_INSTEAD}."
@@ -166,13 +166,9 @@ def check_cutoffs(first: int, last: int, cutoffs: Sequence[int]) -> None:
     """
     rising = all(a < b for a, b in pairwise([first, *cutoffs]))
     if not (rising and len(cutoffs) in (2, 3) and cutoffs[1] <= last):
-        shown = ", ".join(_date(moment) for moment in cutoffs)
+        shown = ", ".join(shown_second(moment) for moment in cutoffs)
         raise DataError(
-            f"The cut-offs {shown} leave a part empty: the rows are from {_date(first)} to "
-            f"{_date(last)}. Expected validation to begin after the first row, and the test after "
-            f"it and not after the last row."
+            f"The cut-offs {shown} leave a part empty: the rows are from {shown_second(first)} to "
+            f"{shown_second(last)}. Expected validation to begin after the first row, and the test "
+            f"after it and not after the last row."
         )
-
-
-def _date(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(int(seconds), tz=UTC):%Y-%m-%d %H:%M:%S}"

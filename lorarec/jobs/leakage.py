@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from lorarec.config.moments import second_of, shown_second
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import DataError
 from lorarec.jobs.listener import Listener
@@ -25,7 +26,7 @@ def parse_until(text: str) -> Until:
             f"{text!r} is no date. Expected the first day the model saw nothing of, such as "
             f"2025-06-01, or `train` where it saw this split's train rows alone."
         ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return second_of(moment)
 
 
 def checked_leak(split: SplitRecord, until: Until, accepted: bool, listen: Listener) -> Leak:
@@ -54,8 +55,8 @@ def checked_leak(split: SplitRecord, until: Until, accepted: bool, listen: Liste
         assert isinstance(until, int)
         assert split.t_valid is not None
         found = (
-            f"The model is trained until {_moment(until)}, and validation begins at "
-            f"{_moment(split.t_valid)}: it has seen held-out rows."
+            f"The model is trained until {shown_second(until)}, and validation begins at "
+            f"{shown_second(split.t_valid)}: it has seen held-out rows."
         )
         if not accepted:
             raise DataError(
@@ -65,7 +66,3 @@ def checked_leak(split: SplitRecord, until: Until, accepted: bool, listen: Liste
             )
         listen.say(f"Warning: {found} Measures on them flatter it; this is recorded with the base.")
     return leak
-
-
-def _moment(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S}"
