@@ -13,12 +13,11 @@ import polars as pl
 from lorarec.config import Settings
 from lorarec.data.prepared.dataset import open_dataset
 from lorarec.data.prepared.manifest import is_prepared
-from lorarec.data.source import DataSource
-from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError
+from lorarec.jobs.describing import described
 from lorarec.jobs.listener import Listener
-from lorarec.jobs.pretrain import described, trained_ids
+from lorarec.jobs.reading import SplitLogs, trained_ids
 from lorarec.models.artefact import Base, load_base
 from lorarec.models.importing.factors import Factors
 from lorarec.models.importing.ids import Order, matched, with_ids
@@ -98,14 +97,7 @@ class Foreign(ABC):
         """
 
     @abstractmethod
-    def base(
-        self,
-        settings: Settings,
-        scale: float,
-        frame: pl.DataFrame,
-        source: DataSource,
-        split: SplitRecord,
-    ) -> Base:
+    def base(self, settings: Settings, scale: float, logs: SplitLogs) -> Base:
         """A base whose scores are `scale` times the original's."""
 
 
@@ -146,16 +138,9 @@ class Vectors(Foreign):
         )
         return Vectors(factors, self.source, order)
 
-    def base(
-        self,
-        settings: Settings,
-        scale: float,
-        frame: pl.DataFrame,
-        source: DataSource,
-        split: SplitRecord,
-    ) -> Base:
+    def base(self, settings: Settings, scale: float, logs: SplitLogs) -> Base:
         model = rescaled(self._factors, scale)
-        info = described(settings, model, self.users, self.items, frame, (), source, split, {})
+        info = described(settings, model, self.users, self.items, logs, {})
         return Base(model, self.users, self.items, info)
 
 
@@ -188,15 +173,8 @@ class OtherBase(Foreign):
     def identified(self, frame: pl.DataFrame, paths: Sequence[Path], listen: Listener) -> OtherBase:
         return self
 
-    def base(
-        self,
-        settings: Settings,
-        scale: float,
-        frame: pl.DataFrame,
-        source: DataSource,
-        split: SplitRecord,
-    ) -> Base:
-        update = {"data": source.model_copy(update={"split": None}), "split": split}
+    def base(self, settings: Settings, scale: float, logs: SplitLogs) -> Base:
+        update = {"data": logs.source.model_copy(update={"split": None}), "split": logs.split}
         return replace(self._base, info=self._base.info.model_copy(update=update))
 
 

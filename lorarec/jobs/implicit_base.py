@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import polars as pl
 from threadpoolctl import threadpool_limits
 
 from lorarec.config import Settings
-from lorarec.data.source import DataSource
-from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, DivergedError, TrainingError
+from lorarec.jobs.describing import described
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.logit_scale import fitting_scale
-from lorarec.jobs.pretrain import described
+from lorarec.jobs.reading import SplitLogs
 from lorarec.models.artefact import Base
 from lorarec.models.importing.factors import Factors
 from lorarec.models.importing.implicit_model import from_implicit
@@ -35,11 +33,9 @@ class _Waited(Exception):  # noqa: N818 (no error)
 
 def train_implicit(
     settings: Settings,
-    frame: pl.DataFrame,
+    logs: SplitLogs,
     users: Vocabulary,
     items: Vocabulary,
-    source: DataSource,
-    split: SplitRecord,
     device: str,
     listen: Listener = SILENT,
 ) -> tuple[MatrixFactorization, History]:
@@ -59,7 +55,7 @@ def train_implicit(
         TrainingError: There is no train row of a weight above 0.
         DivergedError: The numbers are not finite.
     """
-    train, valid = train_and_valid(frame, users, items)
+    train, valid = train_and_valid(logs.frame, users, items)
     domains = [d for d in train.domains if len(train.domain(d))]
     validation = RankingValidation(train, valid, domains, settings.train.seed)
     pairs = train.csr(weighted=True)
@@ -80,10 +76,10 @@ def train_implicit(
 
     def made(scale: float) -> Base:
         model = rescaled(best, scale)
-        info = described(settings, model, users, items, frame, (), source, split, {})
+        info = described(settings, model, users, items, logs, {})
         return Base(model, users, items, info)
 
-    scale = fitting_scale(settings, made, frame, train, device, listen)
+    scale = fitting_scale(settings, made, logs.frame, train, device, listen)
     return rescaled(best, scale), keeper.history
 
 

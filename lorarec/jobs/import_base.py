@@ -70,7 +70,7 @@ def import_base(
     device = resolve_device(settings.train.device)
     foreign = opened(model, store, stated)
     logs = read_split_logs(settings, paths, (), listen)
-    frame, split, source = logs.frame, logs.split, logs.source
+    frame, split = logs.frame, logs.split
     for note in foreign.notes:
         listen.say(note)
     foreign = foreign.identified(frame, paths, listen)
@@ -86,7 +86,7 @@ def import_base(
             )
     digests = sorted(foreign.files.values())
     tags = standard_tags(
-        data_digest=source.digest,
+        data_digest=logs.source.digest,
         split=split.used,
         cutoff=split.t_test,
         device=device,
@@ -105,7 +105,7 @@ def import_base(
         validation = RankingValidation(train, valid, domains, settings.train.seed)
 
         def made(scale: float) -> Base:
-            base = foreign.base(settings, scale, frame, source, split)
+            base = foreign.base(settings, scale, logs)
             origin = Origin(
                 source=foreign.source,
                 kind=foreign.kind,

@@ -6,29 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from lorarec.config import Settings
-from lorarec.data.source import DataSource
-from lorarec.data.splits import SplitRecord
-from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ConfigError
 from lorarec.jobs.base_training import train_base
 from lorarec.jobs.checkpointing import Checkpointing
+from lorarec.jobs.describing import described
+from lorarec.jobs.implicit_base import train_implicit
 from lorarec.jobs.listener import SILENT, Listener
-from lorarec.jobs.reading import read_split_logs
+from lorarec.jobs.reading import read_split_logs, trained_ids
 from lorarec.jobs.sides import read_sides
-from lorarec.models.artefact import (
-    Base,
-    BaseInfo,
-    DomainBiases,
-    library_versions,
-    save_base,
-    weights_digest,
-)
+from lorarec.models.artefact import Base, DomainBiases, save_base
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.models.two_tower import TwoTower
-from lorarec.storage import sha256_bytes
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device, set_threads
@@ -87,7 +76,7 @@ def pretrain(
         )
     tables = read_sides(settings)
     logs = read_split_logs(settings, paths, exclude, listen)
-    kept, split, source = logs.frame, logs.split, logs.source
+    split, source = logs.split, logs.source
     checkpoints = None
     if checkpointing is not None:
         checkpoints = checkpointing.checkpoints(settings, source, split, exclude, tables)
@@ -99,19 +88,15 @@ def pretrain(
     with store.run(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
-        users, items = trained_ids(kept)
+        users, items = trained_ids(logs.frame)
         sides = tables.fitted(settings, users, items, listen)
         model: MatrixFactorization | TwoTower
         if settings.model.name in IMPLICIT:
-            from lorarec.jobs.implicit_base import train_implicit
-
-            model, history = train_implicit(
-                settings, kept, users, items, source, split, device, listen
-            )
+            model, history = train_implicit(settings, logs, users, items, device, listen)
             domain_bias: dict[str, DomainBiases] = {}
         else:
             model, domain_bias, history = train_base(
-                settings, kept, users, items, device, listen, sides, checkpoints
+                settings, logs.frame, users, items, device, listen, sides, checkpoints
             )
         if history.best_epoch == 0:
             listen.say(
@@ -122,7 +107,7 @@ def pretrain(
         for epoch, metrics in enumerate(history.epochs):
             run.log_metrics(metrics, step=epoch)
         metrics = history.epochs[history.best_epoch]
-        info = described(settings, model, users, items, kept, exclude, source, split, metrics)
+        info = described(settings, model, users, items, logs, metrics)
         info = info.model_copy(update={"features": sides.info()})
         base = Base(model, users, items, info, domain_bias, sides.features)
         with run.artifact_folder("base") as folder:
@@ -135,45 +120,3 @@ def pretrain(
         if checkpoints is not None:
             checkpoints.remove()
     return Pretrained(base, run.uri, history)
-
-
-def trained_ids(frame: pl.DataFrame) -> tuple[Vocabulary, Vocabulary]:
-    """Vocabularies of the train rows' ids, in order of appearance: no others are trained."""
-    train = frame.filter(pl.col("split") == "train")
-    return Vocabulary().extend(train["user_id"]), Vocabulary().extend(train["item_id"])
-
-
-def described(
-    settings: Settings,
-    model: MatrixFactorization | TwoTower,
-    users: Vocabulary,
-    items: Vocabulary,
-    frame: pl.DataFrame,
-    exclude: Sequence[str],
-    source: DataSource,
-    split: SplitRecord,
-    metrics: dict[str, float],
-) -> BaseInfo:
-    """All that is known of a base that was just made of split logs, ready to be saved with it."""
-    vocabularies = (users.digest(), items.digest())
-    return BaseInfo(
-        model="two-tower" if isinstance(model, TwoTower) else "mf",
-        tower=model.config if isinstance(model, TwoTower) else None,
-        dim=model.dim,
-        similarity=model.similarity,
-        temperature=model.temperature,
-        bias=model.bias is not None,
-        digest=weights_digest(model),
-        weights_digest=sha256_bytes(),
-        users=len(users),
-        items=len(items),
-        user_vocabulary=vocabularies[0],
-        item_vocabulary=vocabularies[1],
-        domains=frame["domain"].unique().sort().to_list(),
-        excluded_domains=sorted(exclude),
-        data=source.model_copy(update={"split": None}),  # it stands below
-        split=split,
-        seed=settings.train.seed,
-        metrics=metrics,
-        versions=library_versions(),
-    )

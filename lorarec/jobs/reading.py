@@ -13,6 +13,7 @@ from lorarec.config.sections import Data
 from lorarec.data.small_domains import small_domains, too_small
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
+from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.jobs.listener import Listener
 
@@ -28,6 +29,8 @@ class SplitLogs:
     source: DataSource
     small: dict[str, int]
     """Train rows of the domains that are too small to adapt."""
+    excluded: tuple[str, ...] = ()
+    """Domains that were left out after the split."""
 
     def left_out(self) -> dict[str, float]:
         """What was left out of logs and of train, and the domains too small to adapt, as metrics.
@@ -74,7 +77,13 @@ def read_split_logs(
     small = small_domains(train_rows(kept), least)
     if (sentence := too_small(small, least, "train rows")) is not None:
         listen.say(f"Warning: {sentence}")
-    return SplitLogs(kept, split, source, small)
+    return SplitLogs(kept, split, source, small, tuple(sorted(exclude)))
+
+
+def trained_ids(frame: pl.DataFrame) -> tuple[Vocabulary, Vocabulary]:
+    """Vocabularies of the train rows' ids, in order of appearance: no others are trained."""
+    train = frame.filter(pl.col("split") == "train")
+    return Vocabulary().extend(train["user_id"]), Vocabulary().extend(train["item_id"])
 
 
 def train_rows(frame: pl.DataFrame) -> dict[str, int]:

@@ -20,7 +20,7 @@ from lorarec.data.synthetic import World, make_world
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.jobs.base_training import train_base
 from lorarec.jobs.domain import domain_data, train_and_valid
-from lorarec.jobs.pretrain import trained_ids
+from lorarec.jobs.reading import trained_ids
 from lorarec.jobs.search import search
 from lorarec.lora.config import lora_config
 from lorarec.models.artefact import Base
