@@ -43,6 +43,13 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
+def remove_beside(path: Path | str) -> None:
+    """Delete what a killed `atomic_path` of this path left. Nobody else may be writing it."""
+    path = Path(path)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -152,7 +159,7 @@ def write_tensors(
     from safetensors.numpy import save_file
 
     with atomic_path(path) as temporary:
-        contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         try:
             save_file(contiguous, str(temporary), metadata=dict(metadata or {}))
         except SafetensorError as error:  # how it tells of a full disk

@@ -18,6 +18,7 @@ from lorarec.storage import (
     atomic_path,
     read_json,
     read_tensors,
+    remove_beside,
     sha256_bytes,
     sha256_file,
     write_json,
@@ -139,3 +140,16 @@ def test_an_edited_or_truncated_file_is_refused(tmp_path: Path) -> None:
 
 def test_digests_of_parts_keep_their_borders() -> None:
     assert sha256_bytes(b"ab", b"c") != sha256_bytes(b"a", b"bc")
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 1)])
+def test_a_tensor_keeps_its_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    write_tensors(tmp_path / "a.safetensors", {"a": np.zeros(shape, np.float32)})
+    assert read_tensors(tmp_path / "a.safetensors")["a"].shape == shape
+
+
+def test_what_a_killed_write_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".a.json.0123abcd.tmp", "a.json", ".b.json.0123abcd.tmp"):
+        (tmp_path / name).touch()
+    remove_beside(tmp_path / "a.json")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".b.json.0123abcd.tmp", "a.json"]

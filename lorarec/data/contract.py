@@ -11,9 +11,11 @@ import polars as pl
 from lorarec.data.rules import Rule, rules_of
 from lorarec.data.schema import (
     COLUMNS,
+    EVENT,
     REQUIRED,
     accepted,
     describe_missing,
+    in_calendar,
     is_accepted,
     missing_columns,
     own_names,
@@ -156,7 +158,7 @@ class Checker:
             sentence = describe_missing(name, frame.columns, self.columns)
             rule = Violation(f"missing column {name}", frame.height, sentence, f"a column {name}")
             found.append(_with_sample(rule, frame, {}, where, 0))
-        for name in COLUMNS:
+        for name in (*COLUMNS, *([EVENT] if self.events else [])):
             dtype = frame.schema.get(self.own[name])
             if dtype is not None and not is_accepted(name, dtype):
                 sentence = f"Column {self.own[name]!r} is {dtype}."
@@ -168,6 +170,7 @@ class Checker:
         self, rule: Rule, count: int, frame: pl.DataFrame, where: str, offset: int
     ) -> Violation:
         rows = frame.with_row_index("row", offset=offset + 1).filter(rule.broken).head(_SAMPLE)
+        rows = in_calendar(rows)
         values = ", ".join("null" if v is None else repr(v) for v in rows[rule.column])
         found = f"Column {rule.column!r} holds {values}{', ...' if count > _SAMPLE else ''}."
         violation = Violation(rule.name, int(count), found, rule.expected)
@@ -232,5 +235,7 @@ def _with_sample(
     if "row" not in rows.columns:
         rows = rows.with_row_index("row", offset=offset + 1)
     names = {o: c for c, o in own.items() if o in rows.columns}
-    shown = rows.head(_SAMPLE).select("row", *names).rename(names) if names else rows.head(_SAMPLE)
+    shown = rows.head(_SAMPLE)
+    if names:
+        shown = in_calendar(shown.select("row", *names)).rename(names)
     return replace(violation, sample=shown.to_dicts(), where=where)

@@ -35,12 +35,17 @@ _ACCEPTED = {
     "rating": "a number",
     "weight": "a number",
     "split": "a string",
+    EVENT: "a string or an integer",
 }
+_DAY = 86_400
+_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_YEARS = (-62_135_596_800, 253_402_300_799)
+"""The first and the last second of the years 1 to 9999, which a date of Python can have."""
 _DATETIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
 
 
 def accepted(column: str) -> str:
-    """What a contract column may hold, in words."""
+    """What a contract column or an event may hold, in words."""
     return _ACCEPTED[column]
 
 
@@ -51,12 +56,12 @@ def is_accepted(column: str, dtype: pl.DataType) -> bool:
     cannot be read into null and the check counts it.
 
     Args:
-        column: A contract name.
+        column: A contract name, or `EVENT`.
         dtype: The type that the file has.
     """
     if dtype == pl.Null or is_text(dtype):
         return True
-    if column in REQUIRED:
+    if column in (*REQUIRED, EVENT):
         return dtype.is_integer()
     if column == "timestamp":
         return dtype.is_integer() or dtype.is_float() or dtype in (pl.Date, pl.Datetime)
@@ -186,6 +191,20 @@ def describe_missing(column: str, names: Iterable[str], columns: Mapping[str, st
     )
 
 
+def in_calendar(frame: pl.DataFrame) -> pl.DataFrame:
+    """A table that can be shown: a column with dates beyond the years 1 to 9999 as bare numbers."""
+    first, last = _YEARS
+    moments = {
+        name: _seconds(pl.col(name), dtype)
+        for name, dtype in frame.schema.items()
+        if isinstance(dtype, pl.Date | pl.Datetime)
+    }
+    beyond = frame.select(
+        (~value.is_between(first, last)).any().alias(name) for name, value in moments.items()
+    )
+    return frame.with_columns(pl.col(name).to_physical() for name in moments if beyond[name].item())
+
+
 def is_text(dtype: pl.DataType) -> bool:
     """Whether values of this type are read as text."""
     return dtype in (pl.String, pl.Categorical, pl.Enum)
@@ -193,9 +212,10 @@ def is_text(dtype: pl.DataType) -> bool:
 
 def _seconds(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Date:
-        return raw.cast(pl.Datetime("us")).dt.epoch("s")
-    if dtype == pl.Datetime:
-        return raw.dt.epoch("s").cast(pl.Int64)
+        return raw.to_physical().cast(pl.Int64) * _DAY
+    if isinstance(dtype, pl.Datetime):
+        # By the bare numbers: Polars panics at a moment that no calendar has.
+        return raw.to_physical() // _PER_SECOND[dtype.time_unit]
     if dtype.is_float():
         return pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
     if not is_text(dtype):

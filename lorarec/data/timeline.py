@@ -45,7 +45,6 @@ def cuts(
     counts: np.ndarray,
     valid_share: float,
     test_share: float,
-    missing: int = 0,
 ) -> tuple[int | None, int | None]:
     """`boundaries`, of counted seconds.
 
@@ -54,9 +53,7 @@ def cuts(
         counts: int64 (m,): rows of each.
         valid_share: Share of rows for validation; 0 for none.
         test_share: Share of rows for test; 0 for none.
-        missing: Rows without a timestamp.
     """
-    check_complete(missing, int(counts.sum()) + missing)
     parts = 1 + (valid_share > 0) + (test_share > 0)
     if len(values) < parts:
         shown = ", ".join(shown_second(v) for v in values)

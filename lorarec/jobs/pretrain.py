@@ -60,7 +60,8 @@ def pretrain(
             the base is recorded.
 
     Raises:
-        ConfigError: A checkpoint of other settings; features for a model that takes none.
+        ConfigError: A checkpoint of other settings; features, a loss or a checkpoint for a model
+            that takes none.
         StoreError: A checkpoint that nobody asked to go on from.
         DataError: The logs break the column contract, or a table of features is not one.
         NotFoundError: An excluded domain is not in the logs.
@@ -69,11 +70,8 @@ def pretrain(
     """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
-    if checkpointing is not None and settings.model.name in IMPLICIT:
-        raise ConfigError(
-            f"--checkpoint was given for --model {settings.model.name}, which implicit trains in "
-            f"one piece. Expected another model; leave --checkpoint out."
-        )
+    if settings.model.name in IMPLICIT:
+        _check_implicit(settings, checkpointing)
     tables = read_sides(settings)
     logs = read_split_logs(settings, paths, exclude, listen)
     split, source = logs.split, logs.source
@@ -120,3 +118,20 @@ def pretrain(
         if checkpoints is not None:
             checkpoints.remove()
     return Pretrained(base, run.uri, history)
+
+
+def _check_implicit(settings: Settings, checkpointing: Checkpointing | None) -> None:
+    """Refuse what a model of implicit has no use for, before anything is read."""
+    model, train = settings.model.name, settings.train
+    if checkpointing is not None:
+        raise ConfigError(
+            f"--checkpoint was given for --model {model}, which implicit trains in one piece. "
+            f"Expected another model; leave --checkpoint out."
+        )
+    if train.loss == "ccl" or train.learn_temperature:
+        given = "train.loss is 'ccl'" if train.loss == "ccl" else "train.learn_temperature is true"
+        raise ConfigError(
+            f"Setting {given} and --model {model} compares by inner products, so neither it nor "
+            f"its adapters have a cosine. Expected train.loss softmax or bpr, which its adapters "
+            f"are trained by, and train.learn_temperature=false; or another model."
+        )

@@ -67,6 +67,16 @@ def test_killed_with_minus_9_it_goes_on_to_the_same_base(
     assert list(Path("saved").iterdir()) == []
 
 
+def test_a_learnt_temperature_goes_on_too(world: World, ran: Ran) -> None:
+    learnt = ("--set", "train.learn_temperature=true")
+    straight = ran(*options(world), *learnt).json["base_digest"]
+    process = begun(world, *learnt, "--checkpoint", "saved", "--checkpoint-every", 1)
+    process.kill()
+    process.communicate()
+    resumed = ran(*options(world), *learnt, "--checkpoint", "saved", "--resume")
+    assert resumed.json["base_digest"] == straight
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(world: World, ran: Ran, straight: str) -> None:
     process = begun(world, "--checkpoint", "saved", "--checkpoint-every", 1)
     process.send_signal(signal.SIGINT)

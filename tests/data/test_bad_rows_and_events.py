@@ -95,3 +95,19 @@ def test_a_rule_broken_in_many_batches_is_one_with_the_first_sample() -> None:
     assert violation.count == 8
     assert [row["row"] for row in violation.sample] == [1, 2, 3, 4]
     assert violation.found.endswith(", ....")
+
+
+def test_an_event_of_a_wrong_type_is_told_as_any_column_is(tmp_path: Path) -> None:
+    rows = {"user_id": ["u"], "item_id": ["i"], "domain": ["d"], "event": [["view"]]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(
+        ContractError, match=r"wrong type of event in 1 row.*a string or an integer"
+    ):
+        read_logs(tmp_path / "a.parquet", events=EVENTS)
+    assert read_logs(tmp_path / "a.parquet").frame.height == 1
+
+
+def test_an_event_may_be_a_number(tmp_path: Path) -> None:
+    rows = {"user_id": ["u"], "item_id": ["i"], "domain": ["d"], "event": [3]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    assert read_logs(tmp_path / "a.parquet", events={"3": 2.0}).frame["weight"].to_list() == [2.0]

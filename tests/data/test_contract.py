@@ -45,6 +45,7 @@ def test_good_logs_pass() -> None:
         ("timestamp", [-5, 5, 5], "negative timestamp", 1),
         ("timestamp", ["soon", "5", ""], "unreadable timestamp", 1),
         ("timestamp", [0.5, 5.0, 5.0], "unreadable timestamp", 1),
+        ("timestamp", pl.Series([3_000_000, 5, 5]).cast(pl.Date), "timestamp in milliseconds", 1),
         ("split", [[1], [2], [3]], "wrong type of split", 3),
     ],
 )

@@ -55,6 +55,16 @@ def test_what_does_not_go_together_is_refused(
         pretrain(world.settings.with_options(options), [world.logs], world.store)
 
 
+@pytest.mark.parametrize("option", [{"train.loss": "ccl"}, {"train.learn_temperature": True}])
+@pytest.mark.parametrize("model", ["als", "bpr"])
+def test_implicit_is_asked_for_no_cosine_before_anything_is_read(
+    world: World, model: str, option: dict[str, object]
+) -> None:
+    settings = world.settings.with_options({"model.name": model, **option})
+    with pytest.raises(ConfigError, match="compares by inner products"):
+        pretrain(settings, [world.logs / "absent.parquet"], world.store)
+
+
 def test_negatives_follow_the_settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     powers = []
     loss_of = Objective.__call__

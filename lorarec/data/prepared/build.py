@@ -16,6 +16,7 @@ from lorarec.data.prepared.cutting import Counted, Cutoffs, counted, first_split
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import (
     LASTING,
+    NAME,
     TABLES,
     VOCABULARIES,
     FileRecord,
@@ -43,7 +44,7 @@ from lorarec.data.prepared.writing import (
 )
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import DataError
-from lorarec.storage import atomic_dir, refused
+from lorarec.storage import atomic_dir, refused, remove_beside
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ def append(
             before = None
             if cutoffs is None and not move_cutoff and is_kept(dataset.split):
                 before = read_presence(folder, manifest, written.sizes)
-            if before is None or manifest.options.split == "column":
+            compared = bool(new) and manifest.options.duplicates == "refuse"
+            if before is None or compared or manifest.options.split == "column":
                 check_files(folder, manifest.files("rows"))  # they are read from here on
             files_now = [*([] if before else manifest.all_files), *written.files]
-            if new and manifest.options.duplicates == "refuse":
+            if compared:
                 check_repeats(folder, [*manifest.all_files, *written.files])
             split = moved_split(folder, rows, dataset.split, written, cutoffs, move_cutoff)
             found = counted(folder, files_now, written.sizes, split, before)
@@ -216,6 +218,7 @@ def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
             if f"{table}/{path.name}" not in named:
                 path.unlink(missing_ok=True)
     remove_aside(folder, after=manifest.generations[-1].number)
+    remove_beside(folder / NAME)
 
 
 @contextmanager

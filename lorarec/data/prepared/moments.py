@@ -48,6 +48,7 @@ class Moments:
         Raises:
             DataError: Rows lack a timestamp, or too few distinct ones to fill the parts.
         """
+        timeline.check_complete(self.missing, self.rows)
         hours = self._merged().sort("hour")
         reached = hours["rows"].cum_sum() / max(self.rows, 1)
         near: set[int] = set()
@@ -61,11 +62,7 @@ class Moments:
         coarse = hours.filter(~pl.col("hour").is_in(near)).select("timestamp", "rows")
         counts = pl.concat([fine, coarse]).sort("timestamp")
         return timeline.cuts(
-            counts["timestamp"].to_numpy(),
-            counts["rows"].to_numpy(),
-            valid_share,
-            test_share,
-            missing=self.missing,
+            counts["timestamp"].to_numpy(), counts["rows"].to_numpy(), valid_share, test_share
         )
 
     def _merged(self) -> pl.DataFrame:

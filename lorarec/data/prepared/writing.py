@@ -27,6 +27,7 @@ from lorarec.data.prepared.manifest import (
 )
 from lorarec.data.prepared.moments import Moments
 from lorarec.data.prepared.shards import encoded_rows, write_shard
+from lorarec.data.schema import in_calendar
 from lorarec.data.tables import write_parquet
 from lorarec.errors import DataError
 from lorarec.storage import sha256_file
@@ -171,7 +172,8 @@ def _check_room(encoders: dict[Table, IdEncoder]) -> None:
 def remove_aside(folder: Path, after: int) -> None:
     """Delete rows that generations after this one have set aside: those that did not end."""
     for path in (folder / "quarantine").glob("*.parquet"):
-        if int(path.name.partition("-")[0]) > after:
+        number = path.name.partition("-")[0]
+        if number.isdigit() and int(number) > after:  # others are not of our making
             path.unlink(missing_ok=True)
 
 
@@ -182,7 +184,7 @@ class _Quarantine:
         self._folder, self._number, self._files = folder, number, 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        text = rows.with_columns(pl.all().cast(pl.String, strict=False))
+        text = in_calendar(rows).with_columns(pl.all().cast(pl.String, strict=False))
         name = f"quarantine/{self._number:06d}-{self._files:05d}.parquet"
         write_parquet(text, self._folder / name)
         self._files += 1

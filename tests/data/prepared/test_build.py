@@ -362,3 +362,47 @@ def test_an_append_that_fails_leaves_no_rows_set_aside(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="could not be read"):
         append(made.folder, [part("c.csv", ",i,d,5\nu,j,d,6\n"), broken])
     assert [p.name for p in (made.folder / "quarantine").iterdir()] == ["000000-00000.parquet"]
+
+
+def test_what_is_not_of_its_making_is_left_in_the_quarantine(
+    dataset: PreparedDataset, tmp_path: Path
+) -> None:
+    aside = dataset.folder / "quarantine"
+    aside.mkdir()
+    for name in ("mine.parquet", "000009-00000.parquet"):
+        (aside / name).touch()
+    (dataset.folder / f".{NAME}.0123abcd.tmp").touch()  # of a kill while it was written
+    logs_of(seed=11, rows=200).write_parquet(tmp_path / "a.parquet")
+    assert append(dataset.folder, [tmp_path / "a.parquet"]).rows == 200
+    assert [p.name for p in aside.iterdir()] == ["mine.parquet"]
+    assert list(dataset.folder.glob(f".{NAME}.*")) == []
+
+
+def test_old_rows_are_checked_before_new_ones_are_compared_with_them(
+    logs: Path, tmp_path: Path
+) -> None:
+    once = load_logs(logs).unique(["user_id", "item_id", "domain"], maintain_order=True)
+    once.select("user_id", "item_id", "domain", "timestamp").write_parquet(logs)
+    made = prepare([logs], tmp_path / "set", Options(duplicates="refuse"))
+    (shard,) = (made.folder / "rows").iterdir()
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    new = pl.DataFrame({"user_id": ["u"], "item_id": ["i"], "domain": ["new"], "timestamp": [5]})
+    new.write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ArtifactError, match=str(shard)):
+        append(made.folder, [tmp_path / "b.parquet"])
+
+
+@pytest.mark.parametrize("unit", ["ms", "us"])
+def test_a_moment_that_no_calendar_has_is_set_aside_as_a_number(tmp_path: Path, unit: str) -> None:
+    far = 2**63 - 1
+    times = pl.Series([far, 5_000_000_000, 6_000_000_000, 7_000_000_000]).cast(pl.Datetime(unit))
+    ids = {"user_id": ["a", "b", "c", "d"], "item_id": ["i"] * 4, "domain": ["d"] * 4}
+    pl.DataFrame(ids).with_columns(timestamp=times).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ContractError, match=str(far)):
+        prepare([tmp_path / "a.parquet"], tmp_path / "none", Options())
+    made = prepare([tmp_path / "a.parquet"], tmp_path / "set", Options(on_bad_rows="quarantine"))
+    (aside,) = (made.folder / "quarantine").iterdir()
+    assert pl.read_parquet(aside)["timestamp"].to_list() == [str(far)]
+    assert len(made) == 3

@@ -43,3 +43,10 @@ def test_rows_without_a_timestamp_are_counted_and_refused() -> None:
     moments.add(pl.Series("timestamp", [1, None, 3], dtype=pl.Int64))
     with pytest.raises(DataError, match="1 of 3 rows have no timestamp"):
         moments.boundaries(0.1, 0.1, lambda _: pl.DataFrame({"timestamp": [1, 3], "rows": [1, 1]}))
+
+
+def test_where_no_row_has_a_timestamp_all_are_counted() -> None:
+    moments = Moments()
+    moments.add(pl.Series("timestamp", [None, None], dtype=pl.Int64))
+    with pytest.raises(DataError, match="2 of 2 rows have no timestamp"):
+        moments.boundaries(0.1, 0.1, lambda _: pl.DataFrame())
