@@ -79,13 +79,26 @@ def _files_of(path: Path) -> list[LogFile]:
         raise DataError(
             f"{path} has a suffix that is not known. Expected one of {', '.join(SUFFIXES)}."
         )
+    _check_plain([path])
     return [LogFile(path, _partition(path.parent.parts))]
+
+
+def _check_plain(paths: Sequence[Path]) -> None:
+    """Refuse what has the name of a log file and is none, rather than pass rows over in silence."""
+    for path in paths:
+        if not path.is_file():
+            what = "a link to nothing" if path.is_symlink() else "no regular file"
+            raise DataError(
+                f"{path} is {what}. Expected a log file; remove it, or put back what belongs there."
+            )
 
 
 def _matches(pattern: Path) -> list[LogFile]:
     relative = pattern.relative_to(pattern.anchor)
     found = sorted(Path(pattern.anchor).glob(str(relative)))
-    files = [LogFile(p, _partition(p.parent.parts)) for p in found if p.is_file() and suffix_of(p)]
+    plain = [p for p in found if suffix_of(p) and not p.is_dir()]
+    _check_plain(plain)
+    files = [LogFile(p, _partition(p.parent.parts)) for p in plain]
     if not files:
         some = ", ".join(p.name for p in found[:5]) or "nothing"
         raise DataError(
@@ -96,19 +109,20 @@ def _matches(pattern: Path) -> list[LogFile]:
 
 
 def _files_in(folder: Path) -> list[LogFile]:
-    files = sorted(f for f in folder.iterdir() if suffix_of(f) and f.is_file())
+    files = sorted(f for f in folder.iterdir() if suffix_of(f) and not f.is_dir())
     if named := [f for f in files if f.name.startswith("interactions.")]:
         files = named
         _check_one_each(folder, named)
     if not files:
         below = [f for f in folder.iterdir() if f.is_dir() and "=" in f.name]
-        files = sorted(f for d in below for f in d.rglob("*") if suffix_of(f) and f.is_file())
+        files = sorted(f for d in below for f in d.rglob("*") if suffix_of(f) and not f.is_dir())
     if not files:
         inside = ", ".join(sorted(f.name for f in folder.iterdir())[:5]) or "nothing"
         raise DataError(
             f"{folder} is a directory without log files (it holds {inside}). "
             f"Expected files ending in {', '.join(SUFFIXES)}, or folders named column=value."
         )
+    _check_plain(files)
     return [LogFile(f, _partition(f.parent.parts)) for f in files]
 
 

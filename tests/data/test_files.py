@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,19 @@ def test_the_same_table_in_two_formats_is_refused(tmp_path: Path) -> None:
         write(tmp_path / name)
     with pytest.raises(DataError, match=r"interactions\.csv and interactions\.tsv"):
         find_files(tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "day=1", "*.csv", "b.csv"])
+def test_a_link_to_nothing_and_a_pipe_are_refused_by_name(tmp_path: Path, place: str) -> None:
+    (tmp_path / "day=1").mkdir()
+    folder = tmp_path / "day=1" if place == "day=1" else tmp_path
+    asked = tmp_path if place == "day=1" else tmp_path / place
+    if place != "day=1":
+        (folder / "a.csv").touch()
+    (folder / "b.csv").symlink_to(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match=r"b\.csv (is a link to nothing|does not exist)"):
+        find_files([asked])
+    (folder / "b.csv").unlink()
+    os.mkfifo(folder / "b.csv")
+    with pytest.raises(DataError, match=r"b\.csv is no regular file"):
+        find_files([asked])
