@@ -178,7 +178,8 @@ def trained(bench: Bench, arm: str, trial: Any, part: Part, epochs: int) -> tupl
     if arm == "mf":
         settings = bench.settings.with_options(trial)
         if epochs:
-            settings = settings.with_options({"train.epochs": epochs})
+            # All of train, so there is nothing to validate on: the last epoch is kept.
+            settings = settings.with_options({"train.epochs": epochs, "data.valid_share": 0.0})
         done = pretrain(settings, [part.logs], bench.store, listen=WORDS)
         return Ours(part.arena.scorer(done.base, None)), done.history.best_epoch
     if arm == "ease":

@@ -22,6 +22,7 @@ COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "spl
 """The names of the column contract, as `[data.columns]` may rename them."""
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+PartShare = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
@@ -115,11 +116,12 @@ class Data(Section):
     split: Literal["column", "time", "leave-last-out", "random"] = "time"
     """The `split` column, the global timeline, each user's last rows, or a seeded draw."""
 
-    valid_share: Share = 0.1
-    """Share of the rows kept for validation, between 0 and 1."""
+    valid_share: PartShare = 0.1
+    """Share of the rows kept for validation, from 0 to below 1. With 0, training stops after its
+    epochs and keeps the last: for a refit once the epochs are chosen."""
 
-    test_share: Share = 0.1
-    """Share of the rows kept for the test, between 0 and 1."""
+    test_share: PartShare = 0.1
+    """Share of the rows kept for the test, from 0 to below 1."""
 
     cutoffs: Annotated[tuple[int, ...] | None, BeforeValidator(_moments)] = None
     """Where a split by time is cut, in place of the shares: the first moments of validation and of

@@ -65,6 +65,15 @@ def test_implicit_is_asked_for_no_cosine_before_anything_is_read(
         pretrain(settings, [world.logs / "absent.parquet"], world.store)
 
 
+def test_a_refit_on_all_rows_keeps_its_last_epoch(world: World) -> None:
+    update = {"data.valid_share": 0.0, "data.test_share": 0.0, "train.epochs": 2}
+    found = pretrain(world.settings.with_options(update), [world.logs], world.store)
+    counts = found.base.info.split.counts
+    assert list(counts) == ["train"]
+    assert found.history.best_epoch == 2
+    assert "valid_recall@20" not in found.base.info.metrics
+
+
 def test_negatives_follow_the_settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     powers = []
     loss_of = Objective.__call__
