@@ -34,9 +34,9 @@ from benchmarks.common import (
     say,
     table,
 )
-from benchmarks.quality.movielens1m import COUNT, DOMAIN, WORDS, Ours, Popular, recall_of
 from benchmarks.quality.peers import Bpr, Ease, Ials, ItemKnn
 from benchmarks.quality.protocols import Ranker, rank_peer
+from benchmarks.quality.trials import COUNT, DOMAIN, WORDS, Ours, Popular, chosen, recall_of
 from lorarec.config import Settings, Tracking
 from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.ranking import Arena
@@ -208,23 +208,15 @@ def refitted(bench: Bench, arm: str, trial: Any, epochs: int) -> Arrays:
 def best_of(bench: Bench, arm: str) -> Arrays:
     """The trial that is best on validation: its `valid`, its `epochs`, and `recall` on test."""
     trials = TRIALS[arm][: COUNT[bench.size]]
-    done = [
-        bench.cache.arm(f"{arm}-{place}", lambda trial=trial: tried(bench, arm, trial), trial=trial)
-        for place, trial in enumerate(trials)
-    ]
-    best = max(range(len(done)), key=lambda place: float(done[place]["valid"]))
-    for place, found in enumerate(done):
-        mark = ", chosen" if place == best else ""
-        after = f" after {int(found['epochs'])} epochs" if int(found["epochs"]) else ""
-        say(f"{arm} {trials[place]}: valid recall@20 {float(found['valid']):.4f}{after}{mark}")
-    epochs = int(done[best]["epochs"])
+    best, found = chosen(bench.cache, arm, trials, lambda trial: tried(bench, arm, trial))
+    epochs = int(found["epochs"])
     final = bench.cache.arm(
         f"{arm}-final",
         lambda: refitted(bench, arm, trials[best], epochs),
         trial=trials[best],
         epochs=epochs,
     )
-    return {**done[best], **final}
+    return {**found, **final}
 
 
 def unaffordable(bench: Bench) -> str | None:

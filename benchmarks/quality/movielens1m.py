@@ -12,7 +12,7 @@ its recall among all films stands beside it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,18 @@ from benchmarks.common import (
     table,
 )
 from benchmarks.quality.peers import Bpr, Ease, Ials, ItemKnn
-from benchmarks.quality.protocols import CUT, RECALL, Ranker, popularity, rank_peer
+from benchmarks.quality.protocols import Ranker, rank_peer
+from benchmarks.quality.trials import COUNT, DOMAIN, WORDS, Ours, Popular, chosen, recall_of
 from lorarec.config import Settings, Tracking
-from lorarec.evaluation.evaluate import evaluate_ranking
 from lorarec.evaluation.metrics import HeldOut
 from lorarec.evaluation.significance import paired_bootstrap
-from lorarec.jobs.listener import Listener
 from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.ranking import Arena
-from lorarec.jobs.scorer import Scorer
 from lorarec.tracking.store import Store, open_store
 
 Array = np.ndarray[Any, Any]
 PUBLISHED = {"SimpleX": 0.2802, "UltraGCN": 0.2787, "LightGCN": 0.2576}
 """recall@20 on test, as in RecZoo; chosen on test."""
-DOMAIN = "all"
 TAIL = 20
 """Films with fewer train rows than this are the tail."""
 TRIALS: dict[str, list[Any]] = {
@@ -68,14 +65,11 @@ TRIALS: dict[str, list[Any]] = {
 """What each arm is tried with, first what --quick and the default take."""
 TAILS = {"among_tail": "two_tower_over_mf_tail", "tail": "two_tower_over_mf_tail_among_all"}
 """What is measured of the tail, and the name of the ratio."""
-COUNT = {"quick": 1, "default": 2, "full": 4}
-"""Trials of each arm."""
 FEATURES = {
     "model.name": "two-tower",
     "features.user_columns": {"m1_user": {"kind": "ignore"}, "domain": {"kind": "ignore"}},
     "features.item_columns": {"m1_item": {"kind": "ignore"}, "title": {"kind": "ignore"}},
 }
-WORDS = Listener(say=lambda text: say(f"  {text}"))
 
 
 @dataclass(frozen=True)
@@ -103,31 +97,6 @@ class Bench:
     cache: Cache
     trials: int
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A base as the peers are: users by items."""
-
-    scorer: Scorer
-
-    def matrix(self, users: pl.Series, items: pl.Series) -> Array:
-        """Inner products and biases, float32 (users, items)."""
-        vectors, bias, _ = self.scorer.item_vectors(items)
-        found: Array = self.scorer.user_vectors(users)[0] @ vectors.T + bias
-        return found
-
-
-@dataclass(frozen=True)
-class Popular:
-    """The films' train rows, for every user alike."""
-
-    arena: Arena
-
-    def matrix(self, users: pl.Series, items: pl.Series) -> Array:
-        """Counts, float32 (users, items)."""
-        counts = popularity(self.arena)(users, items).astype(np.float32)
-        return np.tile(counts, (len(users), 1))
 
 
 def open_bench(work: Path, size: str, seed: int = 0) -> Bench:
@@ -179,13 +148,6 @@ def measured(bench: Bench, model: Ranker) -> Arrays:
     return found
 
 
-def recall_of(ranked: Array, held: HeldOut) -> Array:
-    """recall@20 of each user: hits ÷ held-out."""
-    found = evaluate_ranking(ranked, held, [CUT], metrics=["recall"], resamples=1)
-    values: Array = found.per_user[RECALL]
-    return values
-
-
 def tail_of(held: HeldOut, tail: Array) -> tuple[Array, HeldOut]:
     """The users with a held-out film of the tail, and those films of theirs."""
     user = np.repeat(np.arange(len(held.indptr) - 1), np.diff(held.indptr))
@@ -218,21 +180,12 @@ def peer_of(bench: Bench, arm: str, trial: Any) -> Ranker:
 def best_of(bench: Bench, arm: str) -> Arrays:
     """The trial that is best on valid."""
 
-    def make(trial: Any) -> Callable[[], Arrays]:
+    def make(trial: Any) -> Arrays:
         if arm in ("mf", "two_tower"):
-            return lambda: our_trial(bench, arm, trial)
-        return lambda: measured(bench, peer_of(bench, arm, trial))
+            return our_trial(bench, arm, trial)
+        return measured(bench, peer_of(bench, arm, trial))
 
-    trials = TRIALS[arm][: bench.trials]
-    done = [
-        bench.cache.arm(f"{arm}-{place}", make(trial), trial=trial)
-        for place, trial in enumerate(trials)
-    ]
-    best = max(range(len(done)), key=lambda place: float(done[place]["valid"]))
-    for place, found in enumerate(done):
-        mark = ", chosen" if place == best else ""
-        say(f"{arm} {trials[place]}: valid recall@20 {float(found['valid']):.4f}{mark}")
-    return done[best]
+    return chosen(bench.cache, arm, TRIALS[arm][: bench.trials], make)[1]
 
 
 def report(found: Mapping[str, Arrays], measures: Measures) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 
 from benchmarks.quality.protocols import BLOCK, train_pairs
+from lorarec.jobs.implicit_base import one_blas_thread
 
 Array = np.ndarray[Any, Any]
 L2 = (50.0, 100.0, 300.0, 1000.0)
@@ -108,7 +106,23 @@ class Ease(Known):
         return found
 
 
-class Ials(Known):
+class Factored(Known):
+    """A factorization of `implicit`, a class of it and its options."""
+
+    def __init__(self, frame: pl.DataFrame, kind: Any, **options: Any) -> None:
+        super().__init__(frame)
+        with one_blas_thread():
+            model = kind(num_threads=threads(), use_gpu=False, **options)
+            model.fit(sparse.csr_matrix(self.pairs), show_progress=False)
+        self.user_factors, self.item_factors = model.user_factors, model.item_factors
+
+    def rows(self, users: Array) -> Array:
+        """Inner products of the factors; where items have a bias, it is among them."""
+        found: Array = self.user_factors[users] @ self.item_factors.T
+        return found
+
+
+class Ials(Factored):
     """Implicit ALS (Hu, Koren and Volinsky 2008) as `implicit` has it."""
 
     def __init__(
@@ -120,29 +134,20 @@ class Ials(Known):
         iterations: int = ITERATIONS,
         seed: int = 0,
     ) -> None:
-        super().__init__(frame)
         from implicit.als import AlternatingLeastSquares
 
-        with _one_blas_thread():
-            model = AlternatingLeastSquares(
-                factors=factors,
-                regularization=regularization,
-                alpha=alpha,
-                iterations=iterations,
-                num_threads=threads(),
-                random_state=seed,
-                use_gpu=False,
-            )
-            model.fit(sparse.csr_matrix(self.pairs), show_progress=False)
-        self.user_factors, self.item_factors = model.user_factors, model.item_factors
-
-    def rows(self, users: Array) -> Array:
-        """Inner products of the factors."""
-        found: Array = self.user_factors[users] @ self.item_factors.T
-        return found
+        super().__init__(
+            frame,
+            AlternatingLeastSquares,
+            factors=factors,
+            regularization=regularization,
+            alpha=alpha,
+            iterations=iterations,
+            random_state=seed,
+        )
 
 
-class Bpr(Known):
+class Bpr(Factored):
     """Bayesian personalised ranking (Rendle et al. 2009) as `implicit` has it."""
 
     def __init__(
@@ -154,26 +159,17 @@ class Bpr(Known):
         iterations: int = 100,
         seed: int = 0,
     ) -> None:
-        super().__init__(frame)
         from implicit.bpr import BayesianPersonalizedRanking
 
-        with _one_blas_thread():
-            model = BayesianPersonalizedRanking(
-                factors=factors,
-                learning_rate=learning_rate,
-                regularization=regularization,
-                iterations=iterations,
-                num_threads=threads(),
-                random_state=seed,
-                use_gpu=False,
-            )
-            model.fit(sparse.csr_matrix(self.pairs), show_progress=False)
-        self.user_factors, self.item_factors = model.user_factors, model.item_factors
-
-    def rows(self, users: Array) -> Array:
-        """Inner products of the factors, the item's bias among them."""
-        found: Array = self.user_factors[users] @ self.item_factors.T
-        return found
+        super().__init__(
+            frame,
+            BayesianPersonalizedRanking,
+            factors=factors,
+            learning_rate=learning_rate,
+            regularization=regularization,
+            iterations=iterations,
+            random_state=seed,
+        )
 
 
 class ItemKnn(Known):
@@ -206,13 +202,3 @@ class ItemKnn(Known):
 def threads() -> int:
     """`OMP_NUM_THREADS` where it is set, else all cores."""
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """implicit runs its own threads, each of which calls BLAS."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, "blas"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        yield

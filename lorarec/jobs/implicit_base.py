@@ -69,7 +69,7 @@ def train_implicit(
         pairs.data *= settings.implicit.alpha
     keeper = _Keeper(settings, validation, domains, pairs.nnz, listen)
     listen.begin(settings.model.name, settings.train.epochs * pairs.nnz)
-    with _quiet():
+    with one_blas_thread():
         keeper.fit(_model(settings), pairs)
     assert keeper.best is not None
     best = keeper.best
@@ -162,7 +162,7 @@ def _model(settings: Settings) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
     """implicit runs its own threads, each of which calls BLAS: that has one, and no warning."""
     with threadpool_limits(1, "blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
