@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 @base_option
 @click.option(
     "--targets", metavar="LIST",
-    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank.",
+    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank. "
+    "`lorarec targets` lists all.",
 )  # fmt: skip
 @data_option
 @click.option("--epochs", type=int, help="Passes over the domain's train rows, at most.")
@@ -52,7 +53,8 @@ def adapt(
 
     Without --targets: row LoRA on users and items, a transform of the items, an item bias of the
     domain, and full vectors for ids that the base has never seen. The step size is chosen on
-    validation. A domain with fewer train rows than [data] min_domain_rows gets a warning.
+    validation. A domain with fewer train rows than [data] min_domain_rows gets a warning. Layers of
+    a two-tower base are targets too, by name or pattern, such as item_tower.*.
 
     \b
     Example:

@@ -24,6 +24,7 @@ COMMANDS = {
     "data": "Make, check and describe interaction logs.",
     "pretrain": "Train one base model on the logs of many domains.",
     "import": "Make a base of a model that was trained elsewhere.",
+    "targets": "List what an adapter of a base can have, and what it costs.",
     "adapt": "Train a LoRA adapter for one domain.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
     "recommend": "Rank a domain's items for a user.",

@@ -17,8 +17,10 @@ from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.options import SHARED
 from lorarec.jobs.search import Trained, search
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
+from lorarec.lora.attach import linear_layers
 from lorarec.lora.config import AdapterConfig, full_config, lora_config, recorded_rank
 from lorarec.lora.size import AdapterSize, oversized
+from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
 from lorarec.tracking.runs import Run, standard_tags
@@ -76,6 +78,7 @@ def adapt(
         settings.adapt.targets,
         settings.adapt.alpha,
         settings.train.seed,
+        largest_ranks(chosen.base.model),
     )
     info = chosen.base.info
     frame, source = info.data.read_again(info.split, paths, domain=domain)
@@ -92,8 +95,13 @@ def fine_tune(
     listen: Listener = SILENT,
 ) -> Adapted:
     """Full fine-tuning of the rows an adapter would touch: same data, seed, bias and search."""
-    config = full_config(settings.train.seed)
+    config = full_shape(settings, chosen.base)
     return train_adapter(settings, config, domain, store, chosen, frame, source, listen)
+
+
+def full_shape(settings: Settings, base: Base) -> AdapterConfig:
+    """Full fine-tuning of a domain: its rows, and every linear layer of a base that has some."""
+    return full_config(settings.train.seed, tuple(linear_layers(base.model)))
 
 
 def train_adapter(
@@ -110,7 +118,7 @@ def train_adapter(
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
-    warnings = oversized(config, chosen.base.model.dim, touched_counts(chosen.base, data))
+    warnings = oversized(config, chosen.base.model, touched_counts(chosen.base, data))
     least = settings.data.min_domain_rows
     small = too_small(small_domains({domain: len(data.train)}, least), least, "train rows")
     warnings += [small] if small is not None else []
@@ -156,9 +164,8 @@ def recipe(settings: Settings, config: AdapterConfig) -> str:
     """A digest of all that decides how an adapter is trained, to find one made the same way."""
     shown = settings.adapt.model_dump(exclude={"rank", "targets", "alpha"})
     shown |= settings.train.model_dump(include=set(SHARED))
-    return sha256_bytes(repr(sorted(shown.items())).encode(), config.model_dump_json().encode())[
-        :16
-    ]
+    shape = config.model_dump_json(exclude=None if config.layers else {"layers"})
+    return sha256_bytes(repr(sorted(shown.items())).encode(), shape.encode())[:16]
 
 
 def _finished(

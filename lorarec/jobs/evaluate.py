@@ -20,12 +20,12 @@ from lorarec.evaluation.evaluate import (
     compare,
     evaluate_ranking,
 )
-from lorarec.jobs.adapt import fine_tune, recipe
+from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
 from lorarec.lora.adapter import Adapter, load_adapter
-from lorarec.lora.config import full_config, recorded_rank
+from lorarec.lora.config import recorded_rank
 from lorarec.tracking.registry import newest, resolve
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -225,7 +225,7 @@ def full_arm(
     listen: Listener,
 ) -> Adapter:
     """The domain fully fine-tuned: an earlier run made the same way, or a new one."""
-    made_like = recipe(settings, full_config(settings.train.seed))
+    made_like = recipe(settings, full_shape(settings, chosen.base))
     found = newest(
         store,
         "full",

@@ -12,6 +12,7 @@ from lorarec.errors import DivergedError
 from lorarec.jobs.domain import DomainData, touched_rows
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.options import check_loss, drawn_power, loop_options
+from lorarec.jobs.start import DENSE
 from lorarec.lora.attach import adapter_parameters, attach
 from lorarec.lora.config import AdapterConfig
 from lorarec.lora.layers import DomainBias
@@ -88,13 +89,16 @@ def search(
     base.model.to(device)
     fresh = attach(base.model, config, touched).to(device)
     untrained = validation({domain: fresh})
+    # Whole layers move as slowly as in pretraining. Factors of layers do so of themselves: the
+    # first step of Adam moves W by its step size ÷ √in.
+    rates = dict.fromkeys(DENSE, settings.train.tower_rate if config.kind == "full" else 1.0)
     trials = []
     diverged: list[DivergedError] = []
     for place, multiple in enumerate(grid):
         model = attach(base.model, config, touched).to(device)
         _begin_bias(model, base.domain_bias.get(domain))
         rate = adapt.learning_rate * multiple
-        options = loop_options(settings.train, adapt, rate, config.seed)
+        options = loop_options(settings.train, adapt, rate, config.seed, rates=rates)
         models = {domain: model}
         try:
             history = fit(

@@ -16,20 +16,22 @@ from torch import Tensor, nn
 
 from lorarec.errors import AdapterMismatchError
 from lorarec.lora.config import AdapterConfig
+from lorarec.lora.delta import Delta
 from lorarec.lora.layers import (
     Appended,
-    Delta,
     DomainBias,
     FullRows,
     LoRAEmbedding,
     LoRATransform,
     RowTable,
 )
+from lorarec.lora.linear import FullLinear, LinearDelta, LoRALinear
+from lorarec.lora.towers import plain_layer, tower_deltas, tower_layers, with_layers
 from lorarec.models.base import BaseModel, ItemBias, table_of
 from lorarec.models.matrix_factorization import MatrixFactorization
 
 SLOTS = ("users", "items", "transform", "bias")
-"""The named modules of a model that an adapter can stand in for."""
+"""The named modules of a model that an adapter can stand in for, besides layers of towers."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,26 @@ def attach(
         own = touched.bias if config.bias else touched.bias[:0]
         count = len(touched.grown_items)
         modules["bias"] = DomainBias(_base_bias(base), own, count, appended.get("items"))
+    modules |= with_layers(base, _layers(base, config, generator))
+    if "transform" in config.layers and isinstance(base.transform, nn.Linear):
+        modules["transform"] = FullLinear(base.transform)
     return base.replaced(**modules)
+
+
+def linear_layers(model: BaseModel) -> dict[str, nn.Linear]:
+    """All linear layers of a base: those of its towers, and `transform` where it is one.
+
+    Of an adapted model they are the base's, which the adapter's stand in for.
+    """
+    last = plain_layer(model.transform)
+    return ({} if last is None else {"transform": last}) | tower_layers(model)
 
 
 def deltas(model: BaseModel) -> dict[str, Delta]:
     """The adapter's modules by the name of what they stand in for; empty for a base."""
     found = ((name, getattr(model, name)) for name in SLOTS)
-    return {name: module for name, module in found if isinstance(module, Delta)}
+    own = {name: module for name, module in found if isinstance(module, Delta)}
+    return own | tower_deltas(model)
 
 
 def adapter_parameters(model: BaseModel) -> dict[str, nn.Parameter]:
@@ -182,7 +197,7 @@ def disabled(model: BaseModel) -> Iterator[BaseModel]:
 
 
 def merged(model: BaseModel) -> BaseModel:
-    """A copy with the row deltas and the transform written into tables and a layer of its own.
+    """A copy with the row deltas and those of layers written into tables and layers of its own.
 
     The copy has n + g rows a table and no adapter but the domain's bias. Its scores equal the
     adapted model's to rounding; the base's tables are copied, never edited.
@@ -197,10 +212,33 @@ def merged(model: BaseModel) -> BaseModel:
         if isinstance(model, MatrixFactorization):
             # Nothing stands between the table and the transform: it goes into the rows.
             tables["items"], transform = transform(tables["items"]), nn.Identity()
-        elif isinstance(transform, LoRATransform):
+        elif isinstance(transform, LoRATransform | FullLinear):
             transform = transform.merged()
-    modules = {name: table_of(table) for name, table in tables.items()}
-    return model.replaced(transform=transform, **modules)
+    layers = {
+        name: module.merged()
+        for name, module in tower_deltas(model).items()
+        if isinstance(module, LinearDelta)
+    }
+    modules: dict[str, nn.Module] = {name: table_of(table) for name, table in tables.items()}
+    return model.replaced(transform=transform, **modules, **with_layers(model, layers))
+
+
+def _layers(
+    base: BaseModel, config: AdapterConfig, generator: torch.Generator
+) -> dict[str, nn.Module]:
+    """What stands in for linear layers of towers."""
+    there = tower_layers(base)
+    asked = [name for name in config.layers if name != "transform"] + config.ranked_layers
+    if unknown := sorted(set(asked) - set(there)):
+        raise AdapterMismatchError(
+            f"The adapter has the targets {unknown[:5]}, which this base has not. Expected layers "
+            f"of the base it was trained on, {', '.join(there) or 'which has none'}."
+        )
+    if config.kind == "full":
+        return {name: FullLinear(there[name]) for name in asked}
+    return {
+        name: LoRALinear(there[name], config.ranks[name], config.alpha, generator) for name in asked
+    }
 
 
 def _table(base: BaseModel, name: str) -> nn.Embedding:

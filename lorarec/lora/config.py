@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -12,7 +15,8 @@ Kind = Literal["lora", "full"]
 Target = Literal["users", "items", "transform", "bias"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 RANKED: tuple[Target, ...] = ("users", "items", "transform")
-"""Targets that have a rank; `bias` has none."""
+"""Targets of every base that have a rank; `bias` has none."""
+_LAYER = r"(user|item)_tower\.\w+(\.\w+)*"
 MIXED = "mixed"
 """Recorded as the rank where targets have different ones; the run's param `targets` has each."""
 
@@ -23,11 +27,14 @@ class AdapterConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind = "lora"
-    """`lora`: low-rank row deltas; `full`: full-d deltas of the same rows, the comparison arm."""
-    ranks: dict[Annotated[str, Field(pattern="^(users|items|transform)$")], PositiveInt] = Field(
-        default_factory=dict
-    )
-    """Target → rank r, 1 ≤ r ≤ d, for `users`, `items` and `transform`."""
+    """`lora`: low-rank deltas; `full`: full deltas of the same rows, the comparison arm."""
+    ranks: dict[
+        Annotated[str, Field(pattern=f"^(users|items|transform|{_LAYER})$")], PositiveInt
+    ] = Field(default_factory=dict)
+    """Target → rank r, for `users`, `items`, `transform` and linear layers of two towers such as
+    `item_tower.layers.0`: from 1 to d, or to the smaller side of the layer."""
+    layers: tuple[Annotated[str, Field(pattern=f"^(transform|{_LAYER})$")], ...] = ()
+    """Of `full`: linear layers that are trained whole."""
     bias: bool = True
     """Whether the domain has an item bias."""
     alpha: float = Field(default=1.0, gt=0)
@@ -38,10 +45,16 @@ class AdapterConfig(BaseModel):
     def describe(self) -> str:
         """The targets as `--targets` would name them, such as `users:8,items:8,bias`."""
         if self.kind == "full":
-            return "users,items" + (",bias" if self.bias else "")
+            return ",".join(["users", "items", *self.layers, *(["bias"] if self.bias else [])])
         # A record on disk has its keys sorted; the order here is always the same.
-        named = [f"{target}:{self.ranks[target]}" for target in RANKED if target in self.ranks]
+        targets = [target for target in RANKED if target in self.ranks]
+        named = [f"{target}:{self.ranks[target]}" for target in (*targets, *self.ranked_layers)]
         return ",".join([*named, "bias"] if self.bias else named)
+
+    @property
+    def ranked_layers(self) -> list[str]:
+        """Linear layers of towers that have a rank, by name."""
+        return sorted(set(self.ranks) - set(RANKED))
 
 
 def recorded_rank(config: AdapterConfig) -> int | str | None:
@@ -58,7 +71,12 @@ def recorded_rank(config: AdapterConfig) -> int | str | None:
 
 
 def lora_config(
-    rank: int, dim: int, targets: str | None = None, alpha: float = 1.0, seed: int = 0
+    rank: int,
+    dim: int,
+    targets: str | None = None,
+    alpha: float = 1.0,
+    seed: int = 0,
+    layers: Mapping[str, int] = MappingProxyType({}),
 ) -> AdapterConfig:
     """The adapter that `--rank` and `--targets` ask for.
 
@@ -66,14 +84,20 @@ def lora_config(
         rank: r of every target that does not name its own.
         dim: d of the base.
         targets: Such as `items:8,users:4,transform,bias`; None is all four. A rank named there
-            wins over `rank`.
+            wins over `rank`. Layers of towers are named as `layers` has them, or by a pattern such
+            as `item_tower.*`; without a rank of its own a layer that is smaller takes its largest.
         alpha: Scale.
         seed: Of the initial factors.
+        layers: Linear layers of the base's towers, each with its largest rank.
 
     Raises:
-        ConfigError: A rank is below 1 or above d, or a target is unknown, named twice, or empty.
+        ConfigError: A rank is below 1 or above the largest, or a target is unknown, named twice, or
+            empty.
     """
-    asked = parse_targets(targets) if targets is not None else dict.fromkeys(TARGETS)
+    offered = (*TARGETS, *layers)
+    asked: dict[str, int | None] = (
+        dict.fromkeys(TARGETS) if targets is None else parse_targets(targets, offered)
+    )
     ranks: dict[str, int] = {name: asked[name] or rank for name in RANKED if name in asked}
     for name, value in ranks.items():
         if not 1 <= value <= dim:
@@ -81,35 +105,69 @@ def lora_config(
                 f"Rank {value} for {name} is out of range. Expected 1 to {dim}, the base's "
                 f"dimension, such as --rank {min(8, dim)}."
             )
+    for name in layers:
+        if name not in asked:
+            continue
+        value, largest = asked[name] or min(rank, layers[name]), layers[name]
+        if not 1 <= value <= largest:
+            raise ConfigError(
+                f"Rank {value} for {name} is out of range. Expected 1 to {largest}, the smaller "
+                f"side of the layer, such as --targets {name}:{min(8, largest)}."
+            )
+        ranks[name] = value
     return AdapterConfig(ranks=ranks, bias="bias" in asked, alpha=alpha, seed=seed)
 
 
-def full_config(seed: int = 0) -> AdapterConfig:
-    """Full fine-tuning of the rows that an adapter would touch, with the same domain bias."""
-    return AdapterConfig(kind="full", bias=True, seed=seed)
+def full_config(seed: int = 0, layers: Sequence[str] = ()) -> AdapterConfig:
+    """Full fine-tuning of the rows that an adapter would touch, with the same domain bias.
+
+    Args:
+        seed: Of the record; nothing is drawn.
+        layers: Linear layers that are trained whole too.
+    """
+    return AdapterConfig(kind="full", bias=True, seed=seed, layers=tuple(layers))
 
 
-def parse_targets(text: str) -> dict[Target, int | None]:
+def parse_targets(text: str, offered: Sequence[str] = TARGETS) -> dict[str, int | None]:
     """`items:8,users:4,bias` as target → rank, None where no rank is named.
+
+    Args:
+        text: Targets, or patterns of them with `*`, `?` and `[...]`.
+        offered: All targets of the base.
 
     Raises:
         ConfigError: With what was found, what is expected and the nearest names.
     """
     example = "such as --targets items:8,users:4,transform:8,bias"
-    found: dict[Target, int | None] = {}
+    found: dict[str, int | None] = {}
     for part in text.split(","):
-        name, colon, number = part.strip().partition(":")
-        if name not in TARGETS:
+        pattern, colon, number = part.strip().partition(":")
+        names = [target for target in offered if fnmatchcase(target, pattern)]
+        if not names:
             raise ConfigError(
-                f"There is no target {name!r} in {text!r}.{did_you_mean(name, TARGETS)} "
-                f"Expected some of {', '.join(TARGETS)}, {example}."
+                f"There is no target {pattern!r} in {text!r}.{did_you_mean(pattern, offered)} "
+                f"Expected some of {', '.join(offered)}, {example}."
             )
-        if name in found:
+        found |= _ranked(names, number if colon else None, text, found, example)
+    return found
+
+
+def _ranked(
+    names: Sequence[str],
+    number: str | None,
+    text: str,
+    before: Mapping[str, int | None],
+    example: str,
+) -> dict[str, int | None]:
+    """The targets of one part of `--targets`, with its rank."""
+    found: dict[str, int | None] = {}
+    for name in names:
+        if name in before:
             raise ConfigError(f"Target {name!r} stands twice in {text!r}. Expected it once.")
-        if colon and name == "bias":
+        if number is not None and name == "bias":
             raise ConfigError(f"The bias has no rank; {text!r} gives it one. Write {example}.")
         try:
-            found[name] = int(number) if colon else None
+            found[name] = None if number is None else int(number)
         except ValueError:
             raise ConfigError(
                 f"The rank of {name!r} in {text!r} is {number!r}. Expected a whole number, "

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lorarec.lora.delta import Delta
 from lorarec.models.base import ItemBias, linear_of
 
 
@@ -30,12 +31,6 @@ class Appended:
     rows: Tensor
     """int64 (m,): rows of the table, n or above, that follow; an id that the adapter has grown
     itself is left out, as it keeps the vector that was trained with it."""
-
-
-class Delta(nn.Module):
-    """A part of an adapter that stands in for a module of the base; `enabled` turns it off."""
-
-    enabled: bool = True
 
 
 class RowTable(Delta):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lorarec.lora.attach import adapter_parameters
+from torch import nn
+
+from lorarec.lora.attach import adapter_parameters, linear_layers
 from lorarec.lora.config import AdapterConfig
+from lorarec.lora.towers import tower_layers
 from lorarec.models.base import BaseModel
 
 BYTES = 4
@@ -20,11 +23,12 @@ class AdapterSize:
     """Counts of trained numbers, and of those full fine-tuning of the same rows would train."""
 
     factors: int
-    """Low-rank factors, the transform and the domain's bias."""
+    """Low-rank factors, those of layers among them, and the domain's bias."""
     grown: int
     """Full vectors of ids that the base has never seen: the same for every method."""
     full: int
-    """Full fine-tuning of the same touched rows, with the same bias and grown rows."""
+    """Full fine-tuning of the same touched rows, with the same bias and grown rows, and of every
+    linear layer of a base that has some."""
 
     @property
     def parameters(self) -> int:
@@ -53,11 +57,17 @@ def adapter_size(model: BaseModel, touched_users: int, touched_items: int) -> Ad
     parameters = adapter_parameters(model)
     grown = sum(p.numel() for name, p in parameters.items() if name.endswith(".grown"))
     bias = sum(p.numel() for name, p in parameters.items() if name.startswith("bias."))
+    layers = sum(numbers_of(layer) for layer in linear_layers(model).values())
     return AdapterSize(
         factors=sum(p.numel() for p in parameters.values()) - grown,
         grown=grown,
-        full=(touched_users + touched_items) * model.dim + bias + grown,
+        full=(touched_users + touched_items) * model.dim + bias + grown + layers,
     )
+
+
+def numbers_of(layer: nn.Linear) -> int:
+    """Weights and constants of a linear layer."""
+    return sum(parameter.numel() for parameter in layer.parameters())
 
 
 def factor_counts(rows: int, dim: int, rank: int) -> tuple[int, int]:
@@ -70,12 +80,12 @@ def largest_saving_rank(rows: int, dim: int) -> int:
     return (rows * dim - 1) // (rows + dim) if rows else 0
 
 
-def oversized(config: AdapterConfig, dim: int, touched: Mapping[str, int]) -> list[str]:
-    """One sentence for each table whose factors outnumber its touched rows' own values.
+def oversized(config: AdapterConfig, base: BaseModel, touched: Mapping[str, int]) -> list[str]:
+    """One sentence for each target whose factors outnumber the values that they move.
 
     Args:
         config: Shape of the adapter; full fine-tuning has no factors.
-        dim: d of the base.
+        base: What is adapted.
         touched: Rows the adapter may move, by table: `users` and `items`.
     """
     sentences = []
@@ -83,9 +93,9 @@ def oversized(config: AdapterConfig, dim: int, touched: Mapping[str, int]) -> li
         rank = config.ranks.get(name)
         if not rank or not rows:
             continue
-        factors, values = factor_counts(rows, dim, rank)
+        factors, values = factor_counts(rows, base.dim, rank)
         if factors >= values:
-            best = largest_saving_rank(rows, dim)
+            best = largest_saving_rank(rows, base.dim)
             advice = (
                 f"the largest rank that saves is {best}"
                 if best
@@ -94,5 +104,16 @@ def oversized(config: AdapterConfig, dim: int, touched: Mapping[str, int]) -> li
             sentences.append(
                 f"Rank {rank} on {name} trains {factors:,} numbers where the {rows:,} touched rows "
                 f"have {values:,} of their own; {advice}."
+            )
+    layers = tower_layers(base)
+    for name in config.ranked_layers:
+        factors, values = factor_counts(
+            layers[name].out_features, layers[name].in_features, config.ranks[name]
+        )
+        if factors >= values:
+            best = largest_saving_rank(layers[name].out_features, layers[name].in_features)
+            sentences.append(
+                f"Rank {config.ranks[name]} on {name} trains {factors:,} numbers where the layer "
+                f"has {values:,} weights; the largest rank that saves is {best}."
             )
     return sentences

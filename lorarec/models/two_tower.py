@@ -26,7 +26,7 @@ from lorarec.models.history import HistoryPool
 from lorarec.models.tower import Tower
 from lorarec.record import Record
 
-SLOTS = ("users", "items", "transform", "bias")
+SLOTS = ("users", "items", "transform", "bias", "user_tower", "item_tower")
 """The named modules that `replaced` replaces."""
 TRAINING_ONLY = ("dropout", "id_dropout")
 """What of the shape does not decide how the model scores."""
@@ -98,6 +98,7 @@ class TwoTower(BaseModel):
         transform: W.
         history: Pools a user's items; None pools nothing.
         history_items: What a history without a table of its own reads: the base's items.
+        history_features: The features that it reads besides: the base's; None is the item tower's.
         bias: Item rows → (n,), or None.
         cold: Cold rows by `users` and `items`.
     """
@@ -116,6 +117,7 @@ class TwoTower(BaseModel):
         transform: nn.Module,
         history: HistoryPool | None,
         history_items: nn.Module,
+        history_features: nn.Module | None = None,
         bias: nn.Module | None = None,
         cold: Mapping[str, Cold] | None = None,
     ) -> None:
@@ -134,6 +136,8 @@ class TwoTower(BaseModel):
         # Shared: it is the base's items, or under an adapter what they were.
         object.__setattr__(self, "_history_items", history_items)
         self._history_items: nn.Module
+        object.__setattr__(self, "_history_features", history_features or item_tower.features)
+        self._history_features: nn.Module | None
         self.eval()
 
     @classmethod
@@ -235,8 +239,9 @@ class TwoTower(BaseModel):
         return self._like({}, users, items)
 
     def tensors(self) -> dict[str, Tensor]:
-        if not isinstance(self.transform, nn.Linear):
-            raise TypeError(f"The transform is a {type(self.transform).__name__}, not plain.")
+        for name, module in self.named_modules():
+            if not type(module).__module__.startswith(("torch.", "lorarec.models.")):
+                raise TypeError(f"The {name} is a {type(module).__name__}, not plain.")
         modules = {
             "user_tower": self.user_tower,
             "item_tower": self.item_tower,
@@ -314,7 +319,7 @@ class TwoTower(BaseModel):
         """What a history pools of an item: int64 (n,), rows of the base → (n, d)."""
         table = self._history_items if self.history is None else self.history.table
         vectors: Tensor = (self._history_items if table is None else table)(items)
-        features = self.item_tower.features
+        features = self._history_features
         return vectors if features is None else vectors + features(items)
 
     def _like(self, modules: Mapping[str, nn.Module | None], users: Cold, items: Cold) -> TwoTower:
@@ -329,9 +334,8 @@ class TwoTower(BaseModel):
             config=self.config,
             similarity=self.similarity,
             temperature=self.temperature,
-            user_tower=self.user_tower,
-            item_tower=self.item_tower,
             history=history,
             history_items=self._history_items,
+            history_features=self._history_features,
             cold={"users": users, "items": items},
         )

@@ -13,8 +13,16 @@ from lorarec.data.features.table import FeatureTable, Vectors, bags_of
 from lorarec.data.interactions import Interactions
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.jobs.start import DENSE
-from lorarec.lora.attach import Touched, adapter_parameters, attach, deltas, merged
+from lorarec.lora.attach import (
+    Touched,
+    adapter_parameters,
+    attach,
+    deltas,
+    linear_layers,
+    merged,
+)
 from lorarec.lora.config import AdapterConfig, full_config, lora_config
+from lorarec.lora.towers import largest_ranks
 from lorarec.models.base import BaseModel
 from lorarec.models.features import FeatureEmbedding
 from lorarec.models.importing.factors import Factors
@@ -85,7 +93,10 @@ DEEP = {"layers": (12, 8), "dropout": 0.1, "history": "attention", "id_dropout":
 
 
 def adapted(
-    config: AdapterConfig, similarity: Similarity = "cosine", base: BaseModel | None = None
+    config: AdapterConfig,
+    similarity: Similarity = "cosine",
+    base: BaseModel | None = None,
+    spread: float = 0.05,
 ) -> BaseModel:
     """A base of twelve users and items, the others grown, and factors that are not zero."""
     generator = torch.Generator().manual_seed(4)
@@ -105,8 +116,13 @@ def adapted(
     )
     with torch.no_grad():
         for parameter in adapter_parameters(model).values():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * spread)
     return model
+
+
+def layered() -> AdapterConfig:
+    """All targets that deep towers offer."""
+    return lora_config(4, DIM, "*", layers=largest_ranks(towers(**DEEP)))
 
 
 def imported() -> MatrixFactorization:
@@ -137,6 +153,13 @@ MODELS: dict[str, Callable[[], BaseModel]] = {
     "deep on dot": lambda: towers("dot", **DEEP),
     "lora on towers": lambda: adapted(lora_config(4, DIM), base=towers(size=12, **DEEP)),
     "full on towers": lambda: adapted(full_config(), base=towers(size=12, **DEEP)),
+    "lora on layers": lambda: adapted(layered(), base=towers(size=12, **DEEP)),
+    "full on layers": lambda: adapted(
+        full_config(layers=tuple(linear_layers(towers(**DEEP)))),
+        base=towers(size=12, **DEEP),
+        spread=0.02,
+    ),
+    "merged layers": lambda: merged(adapted(layered(), base=towers(size=12, **DEEP))),
     "merged towers": lambda: merged(adapted(lora_config(4, DIM), base=towers(size=12, **DEEP))),
 }
 ROWS = torch.tensor([3, 15, 0, 3])

@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 from lorarec.lora.attach import Touched, attach
 from lorarec.lora.config import full_config, lora_config
 from lorarec.lora.size import adapter_size, factor_counts, largest_saving_rank, oversized
+from lorarec.models.matrix_factorization import MatrixFactorization
+
+
+def base_of(dim: int) -> MatrixFactorization:
+    return MatrixFactorization.create(2, 2, dim, "cosine", 0.1, seed=0)
 
 
 @given(rows=st.integers(0, 10_000), dim=st.integers(1, 512))
@@ -57,7 +62,7 @@ def test_a_table_that_is_no_target_is_still_full_fine_tuning_s(
 
 
 def test_factors_that_outnumber_their_rows_are_told_with_both_counts_and_the_best_rank() -> None:
-    (sentence,) = oversized(lora_config(4, 8, "users"), 8, {"users": 6, "items": 0})
+    (sentence,) = oversized(lora_config(4, 8, "users"), base_of(8), {"users": 6, "items": 0})
     assert "Rank 4 on users trains 56 numbers" in sentence
     assert "6 touched rows have 48" in sentence
     assert "largest rank that saves is 3" in sentence
@@ -65,11 +70,11 @@ def test_factors_that_outnumber_their_rows_are_told_with_both_counts_and_the_bes
 
 def test_equal_counts_are_oversized_too() -> None:
     assert factor_counts(8, 8, 4) == (64, 64)
-    assert len(oversized(lora_config(4, 8, "users"), 8, {"users": 8})) == 1
+    assert len(oversized(lora_config(4, 8, "users"), base_of(8), {"users": 8})) == 1
 
 
 def test_a_rank_that_saves_is_not_warned_of() -> None:
-    assert oversized(lora_config(3, 8, "users"), 8, {"users": 8}) == []
+    assert oversized(lora_config(3, 8, "users"), base_of(8), {"users": 8}) == []
 
 
 @pytest.mark.parametrize("kind", ["no rows", "full", "bias"])
@@ -78,9 +83,9 @@ def test_what_has_no_factors_is_not_warned_of(kind: str) -> None:
         full_config() if kind == "full" else lora_config(8, 8, "bias" if kind == "bias" else None)
     )
     rows = 0 if kind == "no rows" else 8
-    assert oversized(config, 8, {"users": rows, "items": rows}) == []
+    assert oversized(config, base_of(8), {"users": rows, "items": rows}) == []
 
 
 def test_one_touched_row_saves_at_no_rank() -> None:
-    (sentence,) = oversized(lora_config(1, 4, "users"), 4, {"users": 1})
+    (sentence,) = oversized(lora_config(1, 4, "users"), base_of(4), {"users": 1})
     assert "no rank saves" in sentence
