@@ -59,9 +59,9 @@ def test_negatives_follow_the_settings(world: World, monkeypatch: pytest.MonkeyP
     powers = []
     loss_of = Objective.__call__
 
-    def noted(self, model, domain, batch, generator):  # type: ignore[no-untyped-def]
+    def noted(self, model, domain, *others):  # type: ignore[no-untyped-def]
         powers.append((self.sampling, float(domain.sampler.log_probability.exp().std())))
-        return loss_of(self, model, domain, batch, generator)
+        return loss_of(self, model, domain, *others)
 
     monkeypatch.setattr(Objective, "__call__", noted)
     for options in ({"train.negative_sampling": "uniform"}, {"train.negative_power": 0.5}):
