@@ -237,9 +237,12 @@ def _ended(ranks: Ranks, store: Any, error: BaseException) -> BaseException:
         with suppress(RuntimeError):
             store.set(_TOLD, "1")
         return error if failed is None else RankError(failed["text"], failed["code"])
-    with suppress(RuntimeError):
+    told = False
+    with suppress(RuntimeError, KeyboardInterrupt):
         store.wait([_TOLD], HEARD)
+        told = True
         time.sleep(GRACE)
+    if told:
         return ToldElsewhereError(f"{name} ended.", failed["code"] if failed else code)
     return RankError(f"{name} ended: {_words(error)}", code)
 
