@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -32,11 +34,13 @@ from lorarec.training.device import resolve_device
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for one that neither answers nor is gone, such as while it validates."""
-HEARD = timedelta(seconds=20)
-"""How long a rank that failed waits for the first one to tell it."""
+HEARD = 20.0
+"""Seconds that a rank that failed leaves the first one to tell it; after them it does so itself."""
 GRACE = 1.0
 """Seconds that the first rank has to end by itself before torchrun sees that another has ended."""
-_FAILURE, _TOLD = "lorarec/failure", "lorarec/told"
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+"""Variable in which torchrun says how often it has started all anew."""
+_FAILURE, _TOLD = "failure", "told"
 
 
 class Ranks:
@@ -72,15 +76,15 @@ class Ranks:
             ConfigError: It is not there, one GPU is named for several ranks, or the ranks would
                 train on different kinds of devices.
         """
+        device = resolve_device(name)
         if not self.together:
-            return resolve_device(name)
-        kind = resolve_device("auto" if name == "auto" else name).partition(":")[0]
-        if self.size > 1 and (":" in name or kind == "mps"):
+            return device
+        kind = device.partition(":")[0]
+        if kind == "mps" or (":" in name and self.size > 1):
             raise ConfigError(
-                f"--device {name} is one device, and there are {self.size} ranks. Expected cpu, or "
-                f"cuda, of which every rank of a machine takes its own."
+                f"--device {name} is not for {self.size} ranks that train together. Expected cpu, "
+                f"or cuda, of which every rank of a machine takes its own."
             )
-        device = name if ":" in name else kind
         if device == "cuda":
             device = resolve_device(f"cuda:{self._local_rank}")
         self.agree({"kind of device": kind})
@@ -203,6 +207,9 @@ def joined(launch: Launch | None, timeout: timedelta = TIMEOUT) -> Iterator[Rank
         return
     try:
         store, rank, size = next(dist.rendezvous("env://", timeout=timeout))  # type: ignore[attr-defined]
+        # After a restart torchrun's store may hold what was said before it.
+        attempt = os.environ.get(RESTARTS, "0")
+        store = dist.PrefixStore(f"lorarec/{attempt}", store)  # type: ignore[attr-defined]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
@@ -238,10 +245,12 @@ def _ended(ranks: Ranks, store: Any, error: BaseException) -> BaseException:
             store.set(_TOLD, "1")
         return error if failed is None else RankError(failed["text"], failed["code"])
     told = False
+    deadline = time.monotonic() + HEARD
     with suppress(RuntimeError, KeyboardInterrupt):
-        store.wait([_TOLD], HEARD)
-        told = True
-        time.sleep(GRACE)
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.05)  # a wait of the store's own could not be broken off
+            told = store.check([_TOLD])
+        time.sleep(GRACE if told else 0)
     if told:
         return ToldElsewhereError(f"{name} ended.", failed["code"] if failed else code)
     return RankError(f"{name} ended: {_words(error)}", code)
@@ -256,7 +265,9 @@ def _words(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first sentence of an error, without the place in the source that gloo begins with."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[[^\]]*\] *", "", first).partition(". ")[0]
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ranks import CASES, DROPPED, SCENARIOS, Ended, together, trained
 from torch import Tensor
 
+from lorarec.errors import ConfigError
 from lorarec.training.checkpoint import Checkpoints
+from lorarec.training.distributed import Ranks
 from lorarec.training.objective import Share
 
 TOLERANCE = 2e-5
@@ -111,3 +113,12 @@ def test_shares_are_the_whole_batch(count: int, ranks: int, weighted: bool) -> N
     counted = torch.cat(kept) if kept else rows[:0]
     assert set(counted.tolist()) | {0} == set(rows.tolist())
     assert len(counted) == len(set(counted.tolist()))
+
+
+def test_one_gpu_is_not_for_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="every rank of a machine takes its own"):
+        Ranks(1, 2, local_rank=1).device("cuda:0")
+    with pytest.raises(ConfigError, match="no device 'cuda:2'"):
+        Ranks(2, 4, local_rank=2).device("auto")
