@@ -52,6 +52,18 @@ class DivergedError(TrainingError):
     """The loss or a trained value is not finite: a smaller step may well do."""
 
 
+class RankError(TrainingError):
+    """Another process of the same training failed or is gone; this one ends with its exit code."""
+
+    def __init__(self, text: str, exit_code: int = TrainingError.exit_code) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class ToldElsewhereError(RankError):
+    """The first process has told what happened; this one has nothing to add."""
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, best first; for "did you mean" in error messages.
 

@@ -18,7 +18,8 @@ from typing import NoReturn
 import click
 
 from lorarec.cli.options import common_options, settings_options
-from lorarec.errors import LorarecError, did_you_mean
+from lorarec.errors import LorarecError, RankError, ToldElsewhereError, did_you_mean
+from lorarec.launch import launched
 
 COMMANDS = {
     "data": "Make, check and describe interaction logs.",
@@ -35,6 +36,8 @@ COMMANDS = {
 """Every command and its short help; each lives in the module lorarec.cli.<command>."""
 MODULES = {"import": "import_base"}
 """Commands whose own name cannot be a module's."""
+TOGETHER = ("pretrain",)
+"""Commands that several processes can run together."""
 
 OK, REFUSED, UNEXPECTED, INTERRUPTED = 0, 2, 3, 130
 _DISK = {
@@ -88,6 +91,13 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"No command {name!r}.{did_you_mean(name, COMMANDS)}", ctx)
+        launch = launched()
+        if launch is not None and name in COMMANDS and name not in TOGETHER:
+            raise click.UsageError(
+                f"`lorarec {name}` runs as one process, and torchrun has started {launch.ranks} of "
+                f"them. Expected {' or '.join(TOGETHER)} under torchrun; start it without.",
+                ctx,
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -152,13 +162,16 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point: run a command and exit with its code.
 
     0 is well, 1 a gate that said no, 2 wrong usage or input, 3 an unexpected error, 130 Ctrl-C, 129
-    and 143 a terminal that closed and a signal to end.
+    and 143 a terminal that closed and a signal to end. Of processes that torchrun started the first
+    one talks, and on every other machine one more, until all have found each other.
 
     Args:
         arguments: Without the program's name; None takes the process's own.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _obey_signals()
+    if not _talks(everywhere=True):
+        _silence_stdout()
     code = _run(arguments)
     try:
         sys.stdout.flush()
@@ -177,7 +190,14 @@ def _run(arguments: Sequence[str]) -> int:
         cause = abort.__cause__
         return cause.exit_code if isinstance(cause, Terminated) else INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        if _talks():
+            error.show()
+        return error.exit_code
+    except RankError as error:
+        if debug:
+            traceback.print_exc()
+        if not isinstance(error, ToldElsewhereError):
+            click.secho(f"Error: {error}", fg="red", err=True)
         return error.exit_code
     except LorarecError as error:
         if debug:
@@ -204,9 +224,19 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _say(text: str, colour: str) -> None:
-    click.secho(text, fg=colour, err=True)
+    if _talks():
+        click.secho(text, fg=colour, err=True)
+
+
+def _talks(everywhere: bool = False) -> bool:
+    """Whether this process is the one to talk of those on its machine, or on all of them."""
+    try:
+        launch = launched()
+    except LorarecError:
+        return True
+    return launch is None or (launch.rank if everywhere else launch.local_rank) == 0
 
 
 def _silence_stdout() -> None:
-    """Point stdout at nothing: the reader has left, and the flush at exit would complain."""
+    """Point stdout at nothing: the flush at exit would complain to a reader who has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -84,6 +84,8 @@ def pretrain(
     rare users and items do not train; what they left out is told. Domains with fewer train rows
     than min_domain_rows are named.
 
+    Started by torchrun, its processes train one base together, each a share of every batch.
+
     \b
     Example:
       lorarec pretrain --data data/sample --epochs 10
@@ -91,12 +93,16 @@ def pretrain(
       lorarec pretrain --data logs.parquet --model two-tower --items items.parquet
       lorarec pretrain --data data/sample --model als --set implicit.alpha=10
       lorarec pretrain --data logs.parquet --checkpoint saved --checkpoint-every 5m --resume
+      torchrun --nproc-per-node 2 -m lorarec pretrain --data logs.parquet
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.checkpointing import EVERY, Checkpointing
     from lorarec.jobs.checkpointing import every as period
     from lorarec.jobs.pretrain import pretrain as job
+    from lorarec.jobs.pretrain import pretrain_beside
+    from lorarec.launch import launched
     from lorarec.tracking.store import open_store
+    from lorarec.training.distributed import joined
 
     settings = settings.with_options(
         {
@@ -118,8 +124,12 @@ def pretrain(
         raise click.UsageError(
             "--checkpoint-every and --resume need a folder. Say where: --checkpoint DIR"
         )
-    with listening() as listener:
-        done = job(settings, paths, open_store(settings.tracking), exclude, listener, checkpointing)
+    with joined(launched()) as ranks, listening() as listener:
+        if not ranks.first:
+            pretrain_beside(settings, paths, exclude, checkpointing, ranks=ranks)
+            return
+        store = open_store(settings.tracking)
+        done = job(settings, paths, store, exclude, listener, checkpointing, ranks)
     info = done.base.info
     result = {
         "run": done.run,

@@ -224,7 +224,7 @@ class Train(Section):
     """Passes over the training rows, at most; early stopping may end sooner."""
 
     batch_size: int = Field(default=1024, ge=1)
-    """Training rows a step."""
+    """Training rows a step, of all processes together where torchrun has started several."""
 
     negatives: int = Field(default=4096, ge=1)
     """Sampled items of the row's own domain that a step contrasts its rows with; a catalogue that

@@ -23,6 +23,7 @@ from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.models.two_tower import TwoTower
 from lorarec.tracking.interrupts import held
 from lorarec.training.checkpoint import Checkpoints
+from lorarec.training.distributed import ALONE, Ranks
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import History, fit
 from lorarec.training.temperature import LearntTemperature
@@ -38,6 +39,7 @@ def train_base(
     listen: Listener = SILENT,
     sides: Sides = NO_SIDES,
     checkpoints: Checkpoints | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[MatrixFactorization | TwoTower, dict[str, DomainBiases], History]:
     """Train a model on split logs.
 
@@ -56,6 +58,7 @@ def train_base(
         listen: Takes words and progress.
         sides: Features of users and items, fitted.
         checkpoints: Where to save on the way, and to go on from.
+        ranks: The processes that train it together; each calls this.
 
     Returns:
         The model on the CPU as it was at the best validation, each domain's biases relative to
@@ -100,12 +103,15 @@ def train_base(
             listen.step,
             checkpoints,
             listen.say,
+            ranks,
         )
         if checkpoints is not None and history.stopped:
             listen.say(
                 f"Saved at step {checkpoints.saved_step} in {checkpoints.folder}. To go on, run "
                 f"the same command with --resume."
             )
+            if not asked:  # another rank was
+                raise KeyboardInterrupt
     if temperature is not None:
         temperature.settle()
         model.temperature = temperature.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lorarec.data.splits import SplitRecord
 from lorarec.errors import ConfigError
 from lorarec.jobs.sides import NO_SIDES, Sides
 from lorarec.storage import sha256_bytes
-from lorarec.training.checkpoint import Checkpoints
+from lorarec.training.checkpoint import Checkpoints, Setting
 
 EVERY = "10m"
 """How often where nothing is said."""
@@ -31,31 +31,38 @@ class Checkpointing:
     resume: bool = False
     """Go on from what is in the folder; begin where it is empty."""
 
-    def checkpoints(
-        self,
-        settings: Settings,
-        source: DataSource,
-        split: SplitRecord,
-        exclude: Sequence[str],
-        sides: Sides = NO_SIDES,
-    ) -> Checkpoints:
+    def checkpoints(self, deciding: Mapping[str, Setting], writes: bool = True) -> Checkpoints:
         """The folder, bound to all that decides this training's result.
+
+        Args:
+            deciding: As the function of this name gives it.
+            writes: False on all ranks but the first.
 
         Raises:
             ConfigError: `every` is neither steps nor minutes.
         """
-        flat = settings.flat()
-        config = {
-            key: value
-            for key, value in flat.items()
-            if key.startswith(("model.", "train.", "features.")) and key not in ELSEWHERE
-        }
-        config |= sides.digests()  # wherever the tables lie
-        config["data"] = source.digest
-        config["split"] = sha256_bytes(split.model_dump_json().encode())
-        config["excluded domains"] = ",".join(sorted(exclude))
         steps, seconds = every(self.every)
-        return Checkpoints(self.folder, config, steps, seconds, self.resume)
+        return Checkpoints(self.folder, deciding, steps, seconds, resume=self.resume, writes=writes)
+
+
+def deciding(
+    settings: Settings,
+    source: DataSource,
+    split: SplitRecord,
+    exclude: Sequence[str],
+    sides: Sides = NO_SIDES,
+) -> dict[str, Setting]:
+    """All that decides a training's result, by name: settings, and digests of what is read."""
+    found = {
+        key: value
+        for key, value in settings.flat().items()
+        if key.startswith(("model.", "train.", "features.")) and key not in ELSEWHERE
+    }
+    found |= sides.digests()  # wherever the tables lie
+    found["data"] = source.digest
+    found["split"] = sha256_bytes(split.model_dump_json().encode())
+    found["excluded domains"] = ",".join(sorted(exclude))
+    return found
 
 
 def every(text: str) -> tuple[int | None, float | None]:

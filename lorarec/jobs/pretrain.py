@@ -9,18 +9,20 @@ from pathlib import Path
 from lorarec.config import Settings
 from lorarec.errors import ConfigError
 from lorarec.jobs.base_training import train_base
-from lorarec.jobs.checkpointing import Checkpointing
+from lorarec.jobs.checkpointing import Checkpointing, deciding
 from lorarec.jobs.describing import described
 from lorarec.jobs.implicit_base import train_implicit
 from lorarec.jobs.listener import SILENT, Listener
-from lorarec.jobs.reading import read_split_logs, trained_ids
-from lorarec.jobs.sides import read_sides
+from lorarec.jobs.reading import SplitLogs, read_split_logs, trained_ids
+from lorarec.jobs.sides import Sides, read_sides
 from lorarec.models.artefact import Base, DomainBiases, save_base
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.models.two_tower import TwoTower
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
-from lorarec.training.device import resolve_device, set_threads
+from lorarec.training.checkpoint import Checkpoints
+from lorarec.training.device import set_threads
+from lorarec.training.distributed import ALONE, Ranks
 from lorarec.training.loop import History
 
 IMPLICIT = ("als", "bpr")
@@ -44,6 +46,7 @@ def pretrain(
     exclude: Sequence[str] = (),
     listen: Listener = SILENT,
     checkpointing: Checkpointing | None = None,
+    ranks: Ranks = ALONE,
 ) -> Pretrained:
     """Train a base on the logs and record it as one MLflow run with the base as its artefact.
 
@@ -58,43 +61,43 @@ def pretrain(
         listen: Takes words and progress.
         checkpointing: Where to save on the way and to go on from; what is there is removed once
             the base is recorded.
+        ranks: The processes that train it together, of which this is the first; the others call
+            `pretrain_beside`.
 
     Raises:
         ConfigError: A checkpoint of other settings; features, a loss or a checkpoint for a model
-            that takes none.
+            that takes none; several ranks with different logs or settings, or for a model that
+            implicit trains.
+        RankError: Another rank failed.
         StoreError: A checkpoint that nobody asked to go on from.
         DataError: The logs break the column contract, or a table of features is not one.
         NotFoundError: An excluded domain is not in the logs.
         TrainingError: A domain has nothing to train on.
         DivergedError: The loss is not finite.
     """
-    set_threads(settings.train.threads)
-    device = resolve_device(settings.train.device)
-    if settings.model.name in IMPLICIT:
-        _check_implicit(settings, checkpointing)
-    tables = read_sides(settings)
-    logs = read_split_logs(settings, paths, exclude, listen)
+    begun = _begin(settings, paths, exclude, listen, checkpointing, ranks)
+    logs, device, checkpoints = begun.logs, begun.device, begun.checkpoints
     split, source = logs.split, logs.source
-    checkpoints = None
-    if checkpointing is not None:
-        checkpoints = checkpointing.checkpoints(settings, source, split, exclude, tables)
-        checkpoints.open()
     tags = standard_tags(
-        data_digest=source.digest, split=split.used, cutoff=split.t_test, device=device
+        data_digest=source.digest,
+        split=split.used,
+        cutoff=split.t_test,
+        device=device,
+        ranks=ranks.size if ranks.together else None,
     )
     name = f"pretrain-{settings.model.name}-d{settings.model.dim}"
     with store.run(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
         users, items = trained_ids(logs.frame)
-        sides = tables.fitted(settings, users, items, listen)
+        sides = begun.tables.fitted(settings, users, items, listen)
         model: MatrixFactorization | TwoTower
         if settings.model.name in IMPLICIT:
             model, history = train_implicit(settings, logs, users, items, device, listen)
             domain_bias: dict[str, DomainBiases] = {}
         else:
             model, domain_bias, history = train_base(
-                settings, logs.frame, users, items, device, listen, sides, checkpoints
+                settings, logs.frame, users, items, device, listen, sides, checkpoints, ranks
             )
         if history.best_epoch == 0:
             listen.say(
@@ -120,13 +123,80 @@ def pretrain(
     return Pretrained(base, run.uri, history)
 
 
-def _check_implicit(settings: Settings, checkpointing: Checkpointing | None) -> None:
+def pretrain_beside(
+    settings: Settings,
+    paths: Sequence[Path],
+    exclude: Sequence[str] = (),
+    checkpointing: Checkpointing | None = None,
+    *,
+    ranks: Ranks,
+) -> None:
+    """Train a base together with the first rank, which calls `pretrain`; it tells and records.
+
+    Args and errors are those of `pretrain`.
+    """
+    begun = _begin(settings, paths, exclude, SILENT, checkpointing, ranks)
+    users, items = trained_ids(begun.logs.frame)
+    sides = begun.tables.fitted(settings, users, items, SILENT)
+    train_base(
+        settings,
+        begun.logs.frame,
+        users,
+        items,
+        begun.device,
+        SILENT,
+        sides,
+        begun.checkpoints,
+        ranks,
+    )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """All that is read and checked before a base is trained."""
+
+    tables: Sides
+    logs: SplitLogs
+    device: str
+    checkpoints: Checkpoints | None
+
+
+def _begin(
+    settings: Settings,
+    paths: Sequence[Path],
+    exclude: Sequence[str],
+    listen: Listener,
+    checkpointing: Checkpointing | None,
+    ranks: Ranks,
+) -> _Begun:
+    if settings.model.name in IMPLICIT:
+        _check_implicit(settings, checkpointing, ranks)
+    set_threads(settings.train.threads)
+    device = ranks.device(settings.train.device)
+    tables = read_sides(settings)
+    logs = read_split_logs(settings, paths, exclude, listen)
+    decides = deciding(settings, logs.source, logs.split, exclude, tables)
+    checkpoints = None
+    if checkpointing is not None:
+        checkpoints = checkpointing.checkpoints(decides, writes=ranks.first)
+        checkpoints.open()
+    step = "not asked for" if checkpoints is None else checkpoints.there
+    ranks.agree({**decides, "checkpoint's step": step})
+    return _Begun(tables, logs, device, checkpoints)
+
+
+def _check_implicit(settings: Settings, checkpointing: Checkpointing | None, ranks: Ranks) -> None:
     """Refuse what a model of implicit has no use for, before anything is read."""
     model, train = settings.model.name, settings.train
     if checkpointing is not None:
         raise ConfigError(
             f"--checkpoint was given for --model {model}, which implicit trains in one piece. "
             f"Expected another model; leave --checkpoint out."
+        )
+    if ranks.size > 1:
+        raise ConfigError(
+            f"--model {model} was started as {ranks.size} ranks, and implicit trains it in one "
+            f"process. Expected mf or two-tower under torchrun; start it without."
         )
     if train.loss == "ccl" or train.learn_temperature:
         given = "train.loss is 'ccl'" if train.loss == "ccl" else "train.learn_temperature is true"

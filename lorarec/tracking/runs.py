@@ -39,6 +39,7 @@ STANDARD_TAGS = (
     "part",
     "recall_denominator",
     "device",
+    "ranks",
     "recipe",
     "source",
     "source_digest",

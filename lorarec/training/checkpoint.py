@@ -81,6 +81,8 @@ class Checkpoints:
     """Go on from the checkpoint that is there; without one, from the start."""
     stop: Callable[[], bool] = lambda: False
     """Asked after each step: whether to save and end."""
+    writes: bool = True
+    """False on all ranks but the first of several: they read, and leave writing to it."""
     saved_step: int | None = None
     """Of the newest checkpoint that this training wrote or began with."""
     _saved_at: float = field(default_factory=time.monotonic, init=False)
@@ -108,10 +110,12 @@ class Checkpoints:
         return self._info().state.step if (self.folder / RECORD).exists() else None
 
     def due(self, step: int) -> bool:
-        """Whether to save after this step."""
+        """Whether to save after this step; for a rank that does not write, the first one says."""
         steps = self.every_steps is not None and step % self.every_steps == 0
         late = time.monotonic() - self._saved_at
-        return steps or (self.every_seconds is not None and late >= self.every_seconds)
+        return self.writes and (
+            steps or (self.every_seconds is not None and late >= self.every_seconds)
+        )
 
     def save(self, tensors: Mapping[str, Tensor], state: State) -> None:
         """Replace the checkpoint.
@@ -119,6 +123,9 @@ class Checkpoints:
         Raises:
             StoreError: The disk refused; the checkpoint before stays.
         """
+        if not self.writes:
+            self.saved_step = state.step
+            return
         arrays = {name: _array(tensor) for name, tensor in tensors.items()}
         name = f"checkpoint-{state.step:010d}-{time.time_ns():x}.safetensors"
         digest = write_tensors(self.folder / name, arrays)
@@ -144,6 +151,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Delete the checkpoint: its training has ended and what it made is kept elsewhere."""
+        if not self.writes:
+            return
         try:
             (self.folder / RECORD).unlink(missing_ok=True)
         except OSError as error:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lorarec.data.interactions import Interactions
 from lorarec.errors import TrainingError
+from lorarec.storage import sha256_bytes
 from lorarec.training.negatives import CatalogueSampler, KnownPairs
 
 
@@ -31,6 +32,11 @@ class DomainExamples:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def digest(self, rows: Tensor | slice = slice(None)) -> str:
+        """Of some rows' users and items, such as a batch's, to find them again: 12 hex digits."""
+        columns = (self.users[rows], self.items[rows])
+        return sha256_bytes(*(column.cpu().numpy().tobytes() for column in columns))[:12]
 
     @cached_property
     def places(self) -> Tensor:

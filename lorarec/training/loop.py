@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from lorarec.errors import DivergedError, TrainingError
 from lorarec.models.base import BaseModel
-from lorarec.storage import sha256_bytes
 from lorarec.training.averaging import WeightAverage
 from lorarec.training.checkpoint import Checkpoints
+from lorarec.training.distributed import ALONE, Ranks
 from lorarec.training.examples import DomainExamples
+from lorarec.training.exchange import exchanged
 from lorarec.training.hybrid import HybridOptimizer, OptimizerName
-from lorarec.training.objective import Objective
+from lorarec.training.objective import Objective, Share
 from lorarec.training.precision import Precision, autocast, out_of_memory
 from lorarec.training.schedule import Decay, step_scale
 from lorarec.training.state import captured, restore
@@ -39,6 +40,7 @@ class Options:
 
     epochs: int
     batch_size: int
+    """Rows a step, of all ranks together."""
     negatives: int
     learning_rate: float
     weight_decay: float = 0.0
@@ -94,6 +96,7 @@ def fit(
     report: Callable[[Progress], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
     say: Callable[[str], None] = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> History:
     """Train some parameters of a model and leave them as they were at the best validation.
 
@@ -112,8 +115,13 @@ def fit(
         checkpoints: Where to save, and to go on from. A training that went on from a checkpoint
             ends with the weights, to the bit on the CPU, of one that was never broken off.
         say: Takes a sentence that a person should read.
+        ranks: The processes that train together, each of which calls this with the same. They end
+            with the same parameters to the bit, which are those of one process but for rounding;
+            layers that draw, such as dropout, draw other numbers.
 
     Raises:
+        ConfigError: The ranks have other rows.
+        RankError: Another rank failed.
         TrainingError: Nothing to train, or not even one row fits into memory.
         DivergedError: The loss or a parameter is not a finite number.
     """
@@ -122,7 +130,9 @@ def fit(
             "There is no parameter to train: no row of the domain is touched by these targets. "
             "Expected some rows; add `bias` or `transform` to --targets."
         )
-    training = Training(models, parameters, domains, options, validate, report, checkpoints, say)
+    training = Training(
+        models, parameters, domains, options, validate, report, checkpoints, say, ranks
+    )
     # Layers that draw, such as dropout, use torch's own random numbers: seeded, and given back.
     device = domains[0].users.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -147,7 +157,9 @@ class Training:
         report: Callable[[Progress], None],
         checkpoints: Checkpoints | None,
         say: Callable[[str], None],
+        ranks: Ranks,
     ) -> None:
+        self.ranks, self.share = ranks, Share(ranks.rank, ranks.size)
         self.models, self.parameters, self.domains = models, parameters, domains
         self.options, self.validate = options, validate
         self.report, self.checkpoints, self.say = report, checkpoints, say
@@ -182,7 +194,11 @@ class Training:
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
         found = None if self.checkpoints is None else self.checkpoints.load()
+        if self.ranks.together:
+            self.ranks.agree({f"rows of {d.name}": d.digest() for d in self.domains})
         if found is None:
+            # Another kind of processor may have rounded the start otherwise.
+            self.ranks.copy_from_first(p.data for p in self.parameters.values())
             self.measure(0, None)
         else:
             restore(self, *found)
@@ -197,7 +213,7 @@ class Training:
             self.waited = 0 if kept else self.waited + 1
             self.epoch, self.batch, self.loss, self.rows = self.epoch + 1, 0, 0.0, 0
             self.order = self.generator.get_state()
-        if self.checkpoints is not None and self.checkpoints.stop():
+        if self.checkpoints is not None and any(self.ranks.any(self.checkpoints.stop())):
             self.save()
             self.history.stopped = True
         else:
@@ -228,7 +244,7 @@ class Training:
         for model in self.models.values():
             model.eval()
         with torch.no_grad():
-            metrics = dict(self.validate())
+            metrics = self.ranks.from_first(lambda: dict(self.validate()))
         if loss is not None:
             metrics["train_loss"] = loss
         self.history.epochs.append(metrics)
@@ -252,10 +268,11 @@ class Training:
             self.batch += 1
             if self.checkpoints is None:
                 continue
-            if self.checkpoints.stop():
+            stop, due = self.ranks.any(self.checkpoints.stop(), self.checkpoints.due(self.step))
+            if stop:
                 self.history.stopped = True
                 return
-            if self.checkpoints.due(self.step):
+            if due:
                 self.save()
 
     def train_batch(self, domain: DomainExamples, batch: Tensor) -> None:
@@ -266,14 +283,20 @@ class Training:
             if len(part) > self.batch_size:  # memory ran out before
                 waiting += list(torch.split(part, self.batch_size))[::-1]
                 continue
+            own, full = 0.0, None
             try:
-                value = self.backward(domain, part)
+                own = self.backward(domain, part)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
-                self.halve(len(part), error)
+                full = error
+                self.optimizer.zero_grad()
+            value = exchanged(self.parameters, own, full is None, self.ranks)
+            if value is None:
+                self.halve(len(part), full)
                 waiting.append(part)
                 continue
+            self.check_loss(value, domain, part)
             self.move()
             self.loss, self.rows = self.loss + value * len(part), self.rows + len(part)
             seconds = max(time.perf_counter() - clock, 1e-9)
@@ -299,22 +322,27 @@ class Training:
         self.step += 1
 
     def backward(self, domain: DomainExamples, batch: Tensor) -> float:
+        """Gradients of this rank's share of a batch, and its part of the loss."""
         self.optimizer.zero_grad()
+        self.ranks.reseed(self.options.seed, self.step)
         with autocast(self.options.precision, str(self.device)):
-            loss = self.objective(self.models[domain.name], domain, batch, self.generator)
-        value = float(loss.detach())
+            loss = self.objective(
+                self.models[domain.name], domain, batch, self.generator, self.share
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def check_loss(self, value: float, domain: DomainExamples, batch: Tensor) -> None:
         if self.first_loss is None:
             self.first_loss = value
         if not math.isfinite(value) or value > EXPLODED * max(self.first_loss, 1.0):
             raise DivergedError(
                 f"The loss of domain {domain.name!r} became {value:g} in epoch {self.epoch} with a "
                 f"learning rate of {self.options.learning_rate:g}. It was step {self.step + 1}, "
-                f"and its batch of {len(batch)} rows has digest {_digest(domain, batch)}."
+                f"and its batch of {len(batch)} rows has digest {domain.digest(batch)}."
                 f"{self.last_good()} Expected a finite number{self.usual()}; try "
                 f"{self.options.lower}"
             )
-        loss.backward()  # type: ignore[no-untyped-call]
-        return value
 
     def usual(self) -> str:
         first = self.first_loss
@@ -323,15 +351,19 @@ class Training:
     def last_good(self) -> str:
         return "" if self.checkpoints is None else f" {self.checkpoints.last_good}"
 
-    def halve(self, rows: int, error: RuntimeError) -> None:
-        """After a batch of so many rows did not fit."""
+    def halve(self, rows: int, error: RuntimeError | None) -> None:
+        """After a batch of so many rows did not fit; without an error, on another rank."""
         self.optimizer.zero_grad()
+        state = self.generator.get_state()
+        self.ranks.copy_from_first([state])  # a rank that broke off may have drawn less
+        self.generator.set_state(state)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if rows <= 1:
+            why = str(error or "so says another rank").splitlines()[0]
             raise TrainingError(
                 f"Not even one row a step fits into the memory of {self.device}, with "
-                f"{self.options.negatives:,} negatives ({str(error).splitlines()[0]}). Expected "
+                f"{self.options.negatives:,} negatives ({why}). Expected "
                 f"some room beside the tables; lower the negatives, the dimension, or use "
                 f"--device cpu."
             ) from error
@@ -358,9 +390,3 @@ class Training:
         assert self.checkpoints is not None
         self.check_finite()
         self.checkpoints.save(*captured(self))
-
-
-def _digest(domain: DomainExamples, batch: Tensor) -> str:
-    """Of a batch's user and item rows, to find it again."""
-    columns = (domain.users[batch], domain.items[batch])
-    return sha256_bytes(*(column.cpu().numpy().tobytes() for column in columns))[:12]

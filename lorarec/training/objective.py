@@ -19,6 +19,41 @@ Sampling = Literal["popularity", "uniform", "in-batch"]
 
 
 @dataclass(frozen=True)
+class Share:
+    """The rows of a batch that one of several ranks computes: a stretch of them."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def of(self, count: int) -> slice:
+        """This rank's rows of so many.
+
+        Where there are too few for all, a rank without any takes the first one, which counts
+        nothing there: it draws what the others draw, and touches no row that they do not.
+        """
+        begin, end = self._bounds(count)
+        return slice(begin, end) if begin < end else slice(0, 1)
+
+    def portion(self, count: int, weights: Tensor | None) -> float | Tensor:
+        """What the mean over this rank's rows counts for in the mean over the batch.
+
+        Args:
+            count: Rows of the batch.
+            weights: float (count,): of the batch's rows; None weighs all alike.
+        """
+        begin, end = self._bounds(count)
+        if weights is None:
+            return (end - begin) / count
+        return weights[begin:end].sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+    def _bounds(self, count: int) -> tuple[int, int]:
+        return count * self.rank // self.ranks, count * (self.rank + 1) // self.ranks
+
+
+WHOLE = Share()
+
+
+@dataclass(frozen=True)
 class Objective:
     """A loss, and where its negatives come from: always the domain's own catalogue.
 
@@ -45,39 +80,53 @@ class Objective:
         domain: DomainExamples,
         batch: Tensor,
         generator: torch.Generator,
+        share: Share = WHOLE,
     ) -> Tensor:
         """The loss of one batch of a domain's rows, averaged by their weights.
+
+        Shares of a batch add up to it. Each makes the draws of the whole batch and takes its own,
+        so that they do not depend on how many shares there are.
 
         Args:
             model: Gives vectors and biases.
             domain: Rows and catalogue.
             batch: int64 (n,): places of the batch's rows.
             generator: Of the draws.
+            share: Which rows of the batch are computed here.
         """
+        own = share.of(len(batch))
+        places = domain.places.index_select(0, batch)
+        weights = None if domain.weights is None else domain.weights.index_select(0, batch)
         rows = _Batch(
             model,
             domain,
-            domain.users.index_select(0, batch),
-            domain.places.index_select(0, batch),
-            None if domain.weights is None else domain.weights.index_select(0, batch),
+            domain.users.index_select(0, batch[own]),
+            places[own],
+            None if weights is None else weights[own],
+            places,
+            own,
         )
         # A model with histories must not see there what the row is to predict.
-        users = model.user_vectors(rows.users, without=domain.items.index_select(0, batch))
+        users = model.user_vectors(rows.users, without=domain.items.index_select(0, batch[own]))
         if self.temperature is not None:
             users = self.temperature.scaled(users)
+        loss = self._loss(rows, users, generator)
+        return loss if share == WHOLE else loss * share.portion(len(batch), weights)
+
+    def _loss(self, rows: _Batch, users: Tensor, generator: torch.Generator) -> Tensor:
         if self.loss == "bpr":
             return self._bpr(rows, users, generator)
         if self.loss == "ccl":
             return self._ccl(rows, users, generator)
-        if self.sampling != "in-batch" and len(domain.sampler) <= self.negatives:
+        if self.sampling != "in-batch" and len(rows.domain.sampler) <= self.negatives:
             return full_softmax(rows.grid(users), rows.places, rows.weights)
         return self._sampled(rows, users, generator)
 
     def _sampled(self, rows: _Batch, users: Tensor, generator: torch.Generator) -> Tensor:
-        sampler, count = rows.domain.sampler, len(rows.places)
+        sampler, count = rows.domain.sampler, len(rows.batch)
         if self.sampling == "in-batch":
             # An item is in a batch as often as in the domain; n - 1 of the n draws are others'.
-            drawn = rows.places
+            drawn = rows.batch
             log_q = sampler.log_popularity.index_select(0, drawn)
             log_q = log_q + math.log(max(count - 1, 1) / count)
         else:
@@ -88,21 +137,22 @@ class Objective:
         return sampled_softmax(positive, negative, log_q, hits, rows.weights)
 
     def _bpr(self, rows: _Batch, users: Tensor, generator: torch.Generator) -> Tensor:
-        count = len(rows.places)
+        count = len(rows.batch)
         each = max(1, self.negatives // count)
         if self.sampling == "in-batch":
             # Rows stand in a random order, so the items of the next ones are random draws.
             shifts = range(1, 1 + min(each, max(1, count - 1)))
-            drawn = torch.stack([rows.places.roll(-shift) for shift in shifts], 1)
+            drawn = torch.stack([rows.batch.roll(-shift) for shift in shifts], 1)
         else:
             drawn = rows.domain.sampler.draw(count * each, generator).view(count, each)
+        drawn = drawn[rows.own]
         positive, negative = rows.own_scores(users, drawn)
         hits = rows.domain.known.has(rows.users, drawn)
         return bpr(positive, negative, hits, rows.weights)
 
     def _ccl(self, rows: _Batch, users: Tensor, generator: torch.Generator) -> Tensor:
         in_batch = self.sampling == "in-batch"
-        drawn = rows.places if in_batch else rows.domain.sampler.draw(self.negatives, generator)
+        drawn = rows.batch if in_batch else rows.domain.sampler.draw(self.negatives, generator)
         columns, times = torch.unique(drawn, return_counts=True)
         positive, negative = rows.scores(users, columns)
         # The model's scores are cosines over τ; the margin is told in cosines.
@@ -120,7 +170,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows of one domain, and how their users score its items. Scores are float32."""
+    """Rows of one domain, and how their users score its items. Scores are float32.
+
+    They are a batch, or one rank's share of it: n of its b rows.
+    """
 
     model: BaseModel
     domain: DomainExamples
@@ -129,6 +182,10 @@ class _Batch:
     places: Tensor
     """int64 (n,): places of the rows' items in the catalogue."""
     weights: Tensor | None
+    batch: Tensor
+    """int64 (b,): places of the items of all the batch's rows."""
+    own: slice
+    """Which of them these rows are."""
 
     def grid(self, users: Tensor) -> Tensor:
         """Scores of the whole catalogue: float (n, c)."""

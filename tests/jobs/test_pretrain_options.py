@@ -10,6 +10,7 @@ from lorarec.jobs.adapt import adapt, recipe
 from lorarec.jobs.pretrain import pretrain
 from lorarec.lora.config import lora_config
 from lorarec.models.matrix_factorization import MatrixFactorization
+from lorarec.training.distributed import Ranks
 from lorarec.training.objective import Objective
 
 
@@ -78,9 +79,9 @@ def test_negatives_follow_the_settings(world: World, monkeypatch: pytest.MonkeyP
     powers = []
     loss_of = Objective.__call__
 
-    def noted(self, model, domain, batch, generator):  # type: ignore[no-untyped-def]
+    def noted(self, model, domain, *others):  # type: ignore[no-untyped-def]
         powers.append((self.sampling, float(domain.sampler.log_probability.exp().std())))
-        return loss_of(self, model, domain, batch, generator)
+        return loss_of(self, model, domain, *others)
 
     monkeypatch.setattr(Objective, "__call__", noted)
     for options in ({"train.negative_sampling": "uniform"}, {"train.negative_power": 0.5}):
@@ -104,3 +105,9 @@ def test_the_bias_of_a_ccl_base_is_finite_and_small(world: World) -> None:
     model = pretrain(settings, [world.logs], world.store).base.model
     assert isinstance(model, MatrixFactorization)
     assert float(model.tables()["bias"].abs().max()) < 2.0
+
+
+def test_what_implicit_trains_is_not_for_several_processes(world: World) -> None:
+    settings = world.settings.with_options({"model.name": "als"})
+    with pytest.raises(ConfigError, match=r"--model als was started as 2 ranks"):
+        pretrain(settings, [world.logs], world.store, ranks=Ranks(0, 2, local_rank=0))

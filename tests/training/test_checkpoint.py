@@ -256,10 +256,10 @@ def test_out_of_memory_halves_the_batch_and_says_so(
 ) -> None:
     loss_of, said, rows = Objective.__call__, list[str](), list[int]()
 
-    def full(self: Objective, model: Any, domain: DomainExamples, batch: Tensor, g: Any) -> Tensor:
+    def full(self: Objective, model: Any, domain: DomainExamples, batch: Tensor, *a: Any) -> Tensor:
         if len(batch) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return loss_of(self, model, domain, batch, g)
+        return loss_of(self, model, domain, batch, *a)
 
     monkeypatch.setattr(Objective, "__call__", full)
     model, examples = made(), examples_of(logs.part("train"), ["d"])
