@@ -44,18 +44,30 @@ class Checkpointing:
         Raises:
             ConfigError: `every` is neither steps nor minutes.
         """
-        flat = settings.flat()
-        config = {
-            key: value
-            for key, value in flat.items()
-            if key.startswith(("model.", "train.", "features.")) and key not in ELSEWHERE
-        }
-        config |= sides.digests()  # wherever the tables lie
-        config["data"] = source.digest
-        config["split"] = sha256_bytes(split.model_dump_json().encode())
-        config["excluded domains"] = ",".join(sorted(exclude))
+        config = deciding(settings, source, split, exclude, sides)
         steps, seconds = every(self.every)
         return Checkpoints(self.folder, config, steps, seconds, self.resume)
+
+
+def deciding(
+    settings: Settings,
+    source: DataSource,
+    split: SplitRecord,
+    exclude: Sequence[str],
+    sides: Sides = NO_SIDES,
+) -> dict[str, str | int | float | bool]:
+    """All that decides a base's training: settings, and digests of what it is trained on."""
+    flat = settings.flat()
+    config = {
+        key: value
+        for key, value in flat.items()
+        if key.startswith(("model.", "train.", "features.")) and key not in ELSEWHERE
+    }
+    config |= sides.digests()  # wherever the tables lie
+    config["data"] = source.digest
+    config["split"] = sha256_bytes(split.model_dump_json().encode())
+    config["excluded domains"] = ",".join(sorted(exclude))
+    return config
 
 
 def every(text: str) -> tuple[int | None, float | None]:
