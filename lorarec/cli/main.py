@@ -23,6 +23,7 @@ from lorarec.errors import LorarecError, did_you_mean
 COMMANDS = {
     "data": "Make, check and describe interaction logs.",
     "pretrain": "Train one base model on the logs of many domains.",
+    "tune": "Search the settings of a base by validation.",
     "import": "Make a base of a model that was trained elsewhere.",
     "adapt": "Train a LoRA adapter for one domain.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
