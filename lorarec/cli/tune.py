@@ -108,7 +108,7 @@ def tune(
         return
     keys = list(done.start.values)
     print_table(
-        ["trial", "valid nDCG", "recall@20", *map(_short, keys), "best epoch", "seconds", ""],
+        ["trial", "valid nDCG", "recall@20", *map(_short, keys), "best epoch", "seconds", "remark"],
         [
             (
                 trial.number,
@@ -122,6 +122,7 @@ def tune(
             for trial in done.trials
         ],
         title=f"Search {done.run}, best first",
+        whole=("remark",),
     )
     changed = _changed(done)
     if changed:

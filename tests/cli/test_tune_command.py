@@ -73,6 +73,8 @@ def test_settings_that_nothing_beats_are_said_to_be_best(world: World, ran: Ran)
     done = ran("tune", "--data", world.logs, "--trials", 1)
     assert "No trial validated better than the settings as they are." in done.err
     assert "best changes" not in done.out
+    assert "best, as set" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
 
 
 def test_a_trial_that_diverged_is_in_the_table(
