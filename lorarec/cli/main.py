@@ -24,6 +24,7 @@ from lorarec.launch import launched
 COMMANDS = {
     "data": "Make, check and describe interaction logs.",
     "pretrain": "Train one base model on the logs of many domains.",
+    "tune": "Search the settings of a base by validation.",
     "import": "Make a base of a model that was trained elsewhere.",
     "targets": "List what an adapter of a base can have, and what it costs.",
     "adapt": "Train a LoRA adapter for one domain.",

@@ -12,6 +12,7 @@ from lorarec.config.sections import (
     Train,
 )
 from lorarec.config.settings import Settings
+from lorarec.config.tuning import Tune
 
 __all__ = [
     "Adapt",
@@ -23,5 +24,6 @@ __all__ = [
     "Settings",
     "Tracking",
     "Train",
+    "Tune",
     "load_settings",
 ]

@@ -21,6 +21,7 @@ from lorarec.config.sections import (
     Tracking,
     Train,
 )
+from lorarec.config.tuning import Tune
 from lorarec.errors import ConfigError, did_you_mean, nearest
 
 Flat = dict[str, str | int | float | bool]
@@ -41,6 +42,8 @@ class Settings(Section):
     """How implicit's models are trained."""
     adapt: Adapt = Field(default_factory=Adapt)
     """How an adapter is trained."""
+    tune: Tune = Field(default_factory=Tune)
+    """What is searched for a base."""
     evaluate: Evaluate = Field(default_factory=Evaluate)
     """What is measured."""
     tracking: Tracking = Field(default_factory=Tracking)

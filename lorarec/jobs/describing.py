@@ -9,6 +9,16 @@ from lorarec.models.artefact import BaseInfo, library_versions, weights_digest
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.models.two_tower import TwoTower
 from lorarec.storage import sha256_bytes
+from lorarec.tracking.runs import Run
+from lorarec.training.loop import History
+
+
+def log_history(run: Run, history: History) -> None:
+    """A training's curve by epoch, and behind it, as each metric's last value, what was kept."""
+    for epoch, metrics in enumerate(history.epochs):
+        run.log_metrics(metrics, step=epoch)
+    run.log_metrics({"train_seconds": history.seconds, "best_epoch": history.best_epoch})
+    run.log_metrics(history.epochs[history.best_epoch], step=len(history.epochs))
 
 
 def described(

@@ -10,7 +10,7 @@ from lorarec.config import Settings
 from lorarec.errors import ConfigError
 from lorarec.jobs.base_training import train_base
 from lorarec.jobs.checkpointing import Checkpointing, deciding
-from lorarec.jobs.describing import described
+from lorarec.jobs.describing import described, log_history
 from lorarec.jobs.implicit_base import train_implicit
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.reading import SplitLogs, read_split_logs, trained_ids
@@ -105,16 +105,13 @@ def pretrain(
                 f"is its initial vectors, untrained. Look at [train] learning_rate, now "
                 f"{settings.train.learning_rate:g}, and epochs before you adapt it."
             )
-        for epoch, metrics in enumerate(history.epochs):
-            run.log_metrics(metrics, step=epoch)
+        log_history(run, history)
         metrics = history.epochs[history.best_epoch]
         info = described(settings, model, users, items, logs, metrics)
         info = info.model_copy(update={"features": sides.info()})
         base = Base(model, users, items, info, domain_bias, sides.features)
         with run.artifact_folder("base") as folder:
             save_base(base, folder)
-        run.log_metrics({"train_seconds": history.seconds, "best_epoch": history.best_epoch})
-        run.log_metrics(info.metrics, step=len(history.epochs))
         run.log_json("split.json", split.model_dump())
         run.log_metrics(logs.left_out())
         run.set_tags(standard_tags(base_digest=base.digest))

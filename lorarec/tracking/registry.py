@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING
 from lorarec.errors import NotFoundError, StoreError, did_you_mean
 from lorarec.tracking.info import RunInfo, run_info
 from lorarec.tracking.refusals import refusals
-from lorarec.tracking.runs import TAG, local_folder
+from lorarec.tracking.runs import PARENT, TAG, local_folder
 
 if TYPE_CHECKING:
     from lorarec.tracking.store import Store
 
-__all__ = ["RunInfo", "find_run", "newest", "newest_base", "recent_runs", "resolve"]
+__all__ = [
+    "RunInfo",
+    "find_run",
+    "nested_runs",
+    "newest",
+    "newest_base",
+    "recent_runs",
+    "resolve",
+    "runs_of",
+]
 
 PAGE = 200
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -62,14 +71,33 @@ def newest_base(store: Store, **tags: str | None) -> RunInfo | None:
     return max((info for info in found if info), key=lambda info: info.started, default=None)
 
 
-def recent_runs(store: Store, limit: int = 20) -> list[RunInfo]:
-    """The project's runs, newest first, whatever became of them.
+def runs_of(store: Store, kind: str) -> Iterator[RunInfo]:
+    """The runs of `kind`, newest first, whatever became of them.
 
     Raises:
         StoreError: The store refused.
     """
+    return _search(store, f"tags.`{TAG}kind` = '{kind}'", PAGE)
+
+
+def nested_runs(store: Store, run_id: str) -> list[RunInfo]:
+    """The runs that are a part of a run, in the order they began, whatever became of them.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    return list(_search(store, f"tags.`{PARENT}` = '{run_id}'", PAGE))[::-1]
+
+
+def recent_runs(store: Store, limit: int = 20) -> list[RunInfo]:
+    """The project's runs, newest first, whatever became of them; a search without its trials.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    query = f"tags.`{TAG}kind` != '' and tags.`{TAG}kind` != 'trial'"
     runs: list[RunInfo] = []
-    for info in _search(store, f"tags.`{TAG}kind` != ''", page=min(limit, PAGE)):
+    for info in _search(store, query, page=min(limit, PAGE)):
         runs.append(info)
         if len(runs) >= limit:
             break

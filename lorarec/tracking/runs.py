@@ -10,22 +10,24 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorarec.errors import StoreError
-from lorarec.storage import atomic_dir, write_json
+from lorarec.storage import atomic_dir, write_json, write_text
 from lorarec.tracking.interrupts import held
 from lorarec.tracking.refusals import refusals
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KINDS = ("pretrain", "import", "adapt", "full", "evaluate")
+KINDS = ("pretrain", "import", "adapt", "full", "evaluate", "tune", "trial")
 TAG = "lorarec."
+PARENT = "mlflow.parentRunId"
+"""MLflow's own tag: its UI shows a run that has it under the run that it names."""
 STANDARD_TAGS = (
     "domain",
     "rank",
@@ -44,6 +46,7 @@ STANDARD_TAGS = (
     "source",
     "source_digest",
     "leak",
+    "trial",
 )
 """Written as `lorarec.domain` and so on; `lorarec.kind`, `.version` and `.git_sha` come along."""
 
@@ -176,13 +179,24 @@ class Run:
             StoreError: The store or the disk refused.
         """
         plain = _without_nan(json.loads(json.dumps(value, default=str)))
+        self._log_file(name, lambda path: write_json(path, plain))
+
+    def log_text(self, name: str, text: str) -> None:
+        """Keep `text` as the artifact `name`, such as `best.toml`, in place of one that is there.
+
+        Raises:
+            StoreError: The store or the disk refused.
+        """
+        self._log_file(name, lambda path: write_text(path, text))
+
+    def _log_file(self, name: str, write: Callable[[Path], None]) -> None:
         local = local_folder(self._artifacts)
         if local is not None:
-            write_json(local / name, plain)
+            write(local / name)
             return
         with tempfile.TemporaryDirectory() as folder, refusals(self._store_uri):
             file = Path(folder) / Path(name).name
-            write_json(file, plain)
+            write(file)
             parent = str(Path(name).parent)
             self._client.log_artifact(self.id, str(file), None if parent == "." else parent)
 
@@ -236,22 +250,54 @@ def started(
     params: Mapping[str, Any],
     tags: Mapping[str, object],
     config: Mapping[str, Any] | None,
+    parent: str | None,
 ) -> Iterator[Run]:
     """The context behind `Store.run`."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of run; there are {list(KINDS)}")
     own = {key: str(value)[:MAX_TAG] for key, value in tags.items() if value is not None}
     given = {**_own_tags(kind), **own}
-    run: Run | None = None
-    try:
-        # A run that the store has and this process does not know of could never be ended.
-        with refusals(store_uri), held():
-            info = client.create_run(experiment_id, run_name=name, tags=given).info
-            run = Run(client, store_uri, info.run_id, name, kind, info.artifact_uri)
+    if parent is not None:
+        given[PARENT] = parent
+
+    def begin() -> Run:
+        info = client.create_run(experiment_id, run_name=name, tags=given).info
+        return Run(client, store_uri, info.run_id, name, kind, info.artifact_uri)
+
+    with _ended(store_uri, begin) as run:
         if params:
             run.log_params(params)
         if config is not None:
             run.log_json("config.json", config)
+        yield run
+
+
+@contextmanager
+def reopened(client: MlflowClient, store_uri: str, run_id: str) -> Iterator[Run]:
+    """The context behind `Store.resumed`."""
+
+    def begin() -> Run:
+        client.update_run(run_id, status="RUNNING")
+        found = client.get_run(run_id)
+        if f"{TAG}error" in found.data.tags:
+            client.delete_tag(run_id, f"{TAG}error")
+        kind = found.data.tags.get(f"{TAG}kind", "other")
+        return Run(
+            client, store_uri, run_id, found.info.run_name or kind, kind, found.info.artifact_uri
+        )
+
+    with _ended(store_uri, begin) as run:
+        yield run
+
+
+@contextmanager
+def _ended(store_uri: str, begin: Callable[[], Run]) -> Iterator[Run]:
+    """The run that `begin` gives, ended as the block ends."""
+    run: Run | None = None
+    try:
+        # A run that the store has and this process does not know of could never be ended.
+        with refusals(store_uri), held():
+            run = begin()
         yield run
         run.end("FINISHED")
     except BaseException as error:

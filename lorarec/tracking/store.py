@@ -22,7 +22,7 @@ from lorarec.tracking.database import (
 )
 from lorarec.tracking.quiet import mlflow_client
 from lorarec.tracking.refusals import refusals
-from lorarec.tracking.runs import Run, local_folder, started
+from lorarec.tracking.runs import Run, local_folder, reopened, started
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,6 +56,7 @@ class Store:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, object] | None = None,
         config: Mapping[str, Any] | None = None,
+        parent: str | None = None,
     ) -> AbstractContextManager[Run]:
         """A new run for the length of a `with` block.
 
@@ -64,29 +65,55 @@ class Store:
 
         Args:
             name: As shown in the UI, such as `adapt-books-r8`.
-            kind: `pretrain`, `import`, `adapt`, `full` or `evaluate`.
+            kind: One of `lorarec.tracking.runs.KINDS`.
             params: Flattened and logged once, such as `Settings.flat()`.
             tags: See `lorarec.tracking.runs.standard_tags`.
             config: The resolved settings; kept as the artifact config.json.
+            parent: Id of the run that this one is a part of.
 
         Raises:
             StoreError: The store or its artifact folder cannot be written to.
         """
-        if self.experiment_id is None:
-            raise StoreError(
-                f"The MLflow store {self.uri} was opened to read. Expected one opened to write."
-            )
-        self._check_artifact_root()
         return started(
             self.client,
             self.uri,
-            self.experiment_id,
+            self._writable(),
             name,
             kind,
             params=params or {},
             tags=tags or {},
             config=config,
+            parent=parent,
         )
+
+    def resumed(self, run_id: str) -> AbstractContextManager[Run]:
+        """A run that has ended or was broken off, going on for the length of a `with` block.
+
+        It ends as one of `run` does.
+
+        Raises:
+            StoreError: The store or its artifact folder cannot be written to.
+        """
+        self._writable()
+        return reopened(self.client, self.uri, run_id)
+
+    def killed(self, run_id: str) -> None:
+        """End a run as KILLED whose own process is gone and could not.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        with refusals(self.uri):
+            self.client.set_terminated(run_id, "KILLED")
+
+    def _writable(self) -> str:
+        """The experiment's id, once it is known that runs can be written to it."""
+        if self.experiment_id is None:
+            raise StoreError(
+                f"The MLflow store {self.uri} was opened to read. Expected one opened to write."
+            )
+        self._check_artifact_root()
+        return self.experiment_id
 
     def _check_artifact_root(self) -> None:
         """Refuse a store that was moved: MLflow would write artifacts where it used to stand."""

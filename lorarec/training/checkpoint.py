@@ -175,19 +175,29 @@ class Checkpoints:
 
     def _info(self) -> CheckpointInfo:
         info = load_record(self.folder / RECORD, CheckpointInfo)
-        ours, theirs = dict(self.config), info.config
-        differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
-        if differing:
-            shown = "; ".join(
-                f"{key} is {ours.get(key)!r} here and {theirs.get(key)!r} there"
-                for key in differing[:5]
-            )
+        if (found := differences(self.config, info.config)) is not None:
             raise ConfigError(
-                f"The checkpoint in {self.folder} is of a training with other settings "
-                f"({len(differing)} differ): {shown}. Expected the same; set them back, or begin "
-                f"anew in another folder with --checkpoint."
+                f"The checkpoint in {self.folder} is of a training with other settings {found}. "
+                f"Expected the same; set them back, or begin anew in another folder with "
+                f"--checkpoint."
             )
         return info
+
+
+def differences(ours: Mapping[str, Setting], theirs: Mapping[str, Setting]) -> str | None:
+    """How many settings differ and the first five of them, for a sentence; None where none does.
+
+    Args:
+        ours: What this command was told.
+        theirs: What the recorded work was.
+    """
+    keys = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+    if not keys:
+        return None
+    shown = "; ".join(
+        f"{key} is {ours.get(key)!r} here and {theirs.get(key)!r} there" for key in keys[:5]
+    )
+    return f"({len(keys)} differ): {shown}"
 
 
 def _array(tensor: Tensor) -> np.ndarray:

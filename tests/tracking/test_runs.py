@@ -14,6 +14,7 @@ from lorarec.config import Settings
 from lorarec.errors import StoreError
 from lorarec.storage import read_json
 from lorarec.tracking import Store, find_run, open_store, recent_runs, standard_tags
+from lorarec.tracking.registry import nested_runs, runs_of
 
 Room = Callable[[int], AbstractContextManager[None]]
 
@@ -193,3 +194,63 @@ def test_unknown_kinds_and_tags_are_mistakes(store: Store) -> None:
         pass
     with pytest.raises(ValueError, match="no standard tags"):
         standard_tags(domian="books")
+
+
+def test_a_run_may_be_a_part_of_another(store: Store) -> None:
+    with store.run("search", "tune") as parent:
+        for name in ("first", "second"):
+            with store.run(name, "trial", parent=parent.id) as run:
+                pass
+    with store.run("alone", "trial"):
+        pass
+    parts = nested_runs(store, parent.id)
+    assert [part.name for part in parts] == ["first", "second"]
+    assert find_run(store, run.id).tags["mlflow.parentRunId"] == parent.id
+
+
+def test_trials_are_not_among_the_recent_runs_their_search_is(store: Store) -> None:
+    with (
+        store.run("search", "tune") as parent,
+        store.run("one", "trial", parent=parent.id),
+    ):
+        pass
+    assert [info.name for info in recent_runs(store)] == ["search"]
+    assert [info.name for info in runs_of(store, "trial")] == ["one"]
+
+
+def test_a_run_goes_on_after_it_has_failed(store: Store) -> None:
+    with suppress(ZeroDivisionError), store.run("x", "tune", params={"a": 1}) as run:
+        run.log_metrics({"best": 0.1}, step=0)
+        raise ZeroDivisionError("boom")
+    with store.resumed(run.id) as again:
+        assert (again.id, again.name, again.kind) == (run.id, "x", "tune")
+        assert find_run(store, run.id).status == "RUNNING"
+        again.log_metrics({"best": 0.2}, step=1)
+        again.log_text("best.toml", "ü = 1\n")
+    info = find_run(store, run.id)
+    assert (info.status, info.tag("error")) == ("FINISHED", None)
+    assert (info.params, info.metrics) == ({"a": "1"}, {"best": 0.2})
+    assert Path(info.artifact_uri, "best.toml").read_text(encoding="utf-8") == "ü = 1\n"
+
+
+def test_a_run_that_goes_on_can_fail_again(store: Store) -> None:
+    with store.run("x", "tune") as run:
+        pass
+    with pytest.raises(KeyboardInterrupt), store.resumed(run.id):
+        raise KeyboardInterrupt
+    assert find_run(store, run.id).status == "KILLED"
+
+
+def test_a_run_whose_process_is_gone_is_ended(store: Store) -> None:
+    with store.run("x", "tune") as run:
+        store.client.update_run(run.id, status="RUNNING")
+        store.killed(run.id)
+        assert find_run(store, run.id).status == "KILLED"
+
+
+def test_a_text_takes_the_place_of_the_one_before(store: Store) -> None:
+    with store.run("x", "tune") as run:
+        for text in ("one", "two"):
+            run.log_text("best.toml", text)
+    folder = Path(find_run(store, run.id).artifact_uri)
+    assert [path.read_text() for path in folder.iterdir()] == ["two"]
