@@ -37,10 +37,10 @@ class AdapterConfig(BaseModel):
 
     def describe(self) -> str:
         """The targets as `--targets` would name them, such as `users:8,items:8,bias`."""
-        if self.kind == "full":
-            return "users,items" + (",bias" if self.bias else "")
         # A record on disk has its keys sorted; the order here is always the same.
         named = [f"{target}:{self.ranks[target]}" for target in RANKED if target in self.ranks]
+        if self.kind == "full":
+            named = ["users", "items", *named]  # a sum may have a transform besides
         return ",".join([*named, "bias"] if self.bias else named)
 
 
