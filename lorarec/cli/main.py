@@ -25,6 +25,7 @@ COMMANDS = {
     "pretrain": "Train one base model on the logs of many domains.",
     "import": "Make a base of a model that was trained elsewhere.",
     "adapt": "Train a LoRA adapter for one domain.",
+    "adapters": "List, compare, combine and shrink adapters.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
     "recommend": "Rank a domain's items for a user.",
     "score": "Score given pairs of users and items, in their order.",

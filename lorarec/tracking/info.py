@@ -24,7 +24,7 @@ class RunInfo:
     Attributes:
         run_id: 32 hex digits.
         name: As shown in the UI.
-        kind: `pretrain`, `import`, `adapt`, `full` or `evaluate`.
+        kind: One of `runs.KINDS`, such as `adapt`.
         status: FINISHED, FAILED, KILLED or RUNNING.
         started: When it began, UTC.
         ended: When it ended, UTC; None while it runs.

@@ -24,7 +24,7 @@ from lorarec.tracking.refusals import refusals
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KINDS = ("pretrain", "import", "adapt", "full", "evaluate")
+KINDS = ("pretrain", "import", "adapt", "full", "evaluate", "sum", "truncate", "quantize")
 TAG = "lorarec."
 STANDARD_TAGS = (
     "domain",
@@ -33,6 +33,7 @@ STANDARD_TAGS = (
     "base_digest",
     "adapter_run",
     "adapter_digest",
+    "parents",
     "data_digest",
     "split",
     "cutoff",

@@ -64,7 +64,7 @@ class Store:
 
         Args:
             name: As shown in the UI, such as `adapt-books-r8`.
-            kind: `pretrain`, `import`, `adapt`, `full` or `evaluate`.
+            kind: One of `lorarec.tracking.runs.KINDS`, such as `adapt`.
             params: Flattened and logged once, such as `Settings.flat()`.
             tags: See `lorarec.tracking.runs.standard_tags`.
             config: The resolved settings; kept as the artifact config.json.
