@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from adapters import made
 from hypothesis import strategies as st
+from scipy import sparse
 from torch import Tensor
 
 from lorarec.lora.adapter import Adapter
 from lorarec.lora.attach import Touched, adapter_state, attach
 from lorarec.lora.config import AdapterConfig
-from lorarec.models.artefact import Base
+from lorarec.models.artefact import Base, weights_digest
+from lorarec.models.base import plain_tables
+from lorarec.models.two_tower import TowerConfig, TwoTower
 
 USERS, ITEMS, DIM = 6, 8, 4
 IDS = ["new 0", "new 1", "new 2", "new 3"]
@@ -48,8 +53,9 @@ def adapters(draw: st.DrawFn, kinds: tuple[str, ...] = ("lora", "full")) -> Call
         for name, tensor in adapter_state(model).items():
             if not name.endswith("rows"):
                 tensor.copy_(torch.randn(tensor.shape, generator=generator))
-        if not len(adapter_state(model)["bias.rows"]):
-            adapter_state(model)["bias.cold"].zero_()  # as without any β it always is
+        state = adapter_state(model)
+        if "bias.rows" in state and not len(state["bias.rows"]):
+            state["bias.cold"].zero_()  # as without any β it always is
         return made(base, model, config, *new)
 
     return build
@@ -74,9 +80,10 @@ def row_deltas(base: Base, adapter: Adapter, name: str) -> Tensor:
     return (getattr(adapter.model, name)(rows) - getattr(base.model, name)(rows)).double()
 
 
-def transform_delta(adapter: Adapter) -> Tensor:
+def transform_delta(base: Base, adapter: Adapter) -> Tensor:
+    """What vectors of length 1 are moved by, as a matrix."""
     unit = torch.eye(DIM)
-    return (adapter.model.transform(unit) - unit).double()
+    return (adapter.model.transform(unit) - base.model.transform(unit)).double()
 
 
 def bias_delta(base: Base, adapter: Adapter, ids: list[str]) -> Tensor:
@@ -85,3 +92,18 @@ def bias_delta(base: Base, adapter: Adapter, ids: list[str]) -> Tensor:
     known = torch.from_numpy(base.items.rows(ids, missing="mark"))
     before = base.model.bias(known.clamp(min=0)) * (known >= 0)  # type: ignore[misc]
     return (adapter.model.bias(rows) - before).double()  # type: ignore[misc]
+
+
+def as_towers(base: Base, history: str = "mean") -> Base:
+    """Two towers over the same tables, with a history and a layer that do something."""
+    tables = plain_tables(base.model)
+    config = TowerConfig(layers=(5,), history=history)  # type: ignore[arg-type]
+    had = sparse.csr_matrix(np.random.default_rng(0).integers(0, 2, (6, 8)))
+    shape = (base.model.similarity, base.model.temperature, config, had)
+    model = TwoTower.from_tables(tables["users"], tables["items"], *shape, bias=tables.get("bias"))
+    generator = torch.Generator().manual_seed(8)
+    for name, parameter in model.requires_grad_(False).named_parameters():
+        if name not in ("users.weight", "items.weight"):
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    known = {"model": "two-tower", "tower": config, "digest": weights_digest(model)}
+    return replace(base, model=model, info=base.info.model_copy(update=known))

@@ -6,7 +6,11 @@ import click
 
 from lorarec.cli.adapters_diff import diff
 from lorarec.cli.adapters_list import list_
+from lorarec.cli.adapters_merge import merge
+from lorarec.cli.adapters_quantize import quantize
 from lorarec.cli.adapters_show import show
+from lorarec.cli.adapters_sum import sum_
+from lorarec.cli.adapters_truncate import truncate
 from lorarec.cli.shared import CONTEXT
 
 
@@ -24,5 +28,5 @@ def adapters() -> None:
     """
 
 
-for command in (list_, show, diff):
+for command in (list_, show, diff, merge, sum_, truncate, quantize):
     adapters.add_command(command)

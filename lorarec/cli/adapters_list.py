@@ -54,9 +54,10 @@ def list_(
         print_json([_record(info) for info in found])
     elif found:
         print_table(
-            ("kind", "domain", "base", "targets", "kB", "valid recall@20", "when", "run"),
+            ("kind", "domain", "base", "targets", "kB", "recall", "when", "run"),
             [_row(info) for info in found],
-            whole=("base", "when", "run"),
+            title="recall: of validation, at 20; of one that was computed from another the change",
+            whole=("kind", "base", "run"),
         )
 
 
@@ -68,10 +69,16 @@ def _row(info: RunInfo) -> tuple[object, ...]:
         (info.tag("base_digest") or "")[:_BASE_SHOWN],
         info.params.get("targets"),
         None if stored is None else round(stored / 1000),
-        info.metrics.get("valid_recall_at_20"),
+        info.metrics.get("valid_recall_at_20") if (gain := _gain(info)) is None else f"{gain:+.4f}",
         info.started,
         info.run_id,
     )
+
+
+def _gain(info: RunInfo) -> float | None:
+    """What was gained over the adapter it was computed from; None of one that was trained."""
+    after, before = (info.metrics.get(f"{of}_recall_at_20") for of in ("evaluated", "parent"))
+    return None if after is None or before is None else after - before
 
 
 def _record(info: RunInfo) -> dict[str, object]:
@@ -88,5 +95,8 @@ def _record(info: RunInfo) -> dict[str, object]:
         "bytes_on_disk": info.metrics.get("bytes_on_disk"),
         "parameters": info.metrics.get("parameters"),
         "valid_recall_at_20": info.metrics.get("valid_recall_at_20"),
+        "parents": parents.split(",") if (parents := info.tag("parents")) else [],
+        "evaluated_recall_at_20": info.metrics.get("evaluated_recall_at_20"),
+        "parent_recall_at_20": info.metrics.get("parent_recall_at_20"),
         "started": info.started,
     }

@@ -57,7 +57,7 @@ class AdapterInfo(Record):
     learning_rate: float
     """The step size that validation chose; 0 where no step of training was kept."""
     metrics: dict[str, float]
-    """Validation metrics of the kept epoch."""
+    """Validation metrics of the kept epoch; `evaluated_…` of what was computed from others."""
     parameters: dict[str, int]
     """Numbers trained: `factors`, `grown`, and `full` for full fine-tuning of the same rows."""
     versions: dict[str, str]
