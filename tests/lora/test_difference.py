@@ -17,7 +17,7 @@ from lorarec.lora.difference import Change, difference
 from lorarec.lora.state import AdapterState
 from lorarec.models.artefact import Base
 
-several = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+several = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

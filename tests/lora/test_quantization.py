@@ -22,7 +22,7 @@ from lorarec.models.artefact import Base
 from lorarec.record import sealed
 from lorarec.storage import read_json, read_tensors, sha256_file, write_json, write_tensors
 
-several = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+several = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 small = st.sampled_from(["fp16", "int8"])
 factors = arrays.arrays(
     np.float32, st.tuples(st.integers(0, 5), st.integers(1, 4)), elements=st.floats(-9, 9, width=32)
