@@ -7,7 +7,7 @@ SVD of their small core. Both are computed in float64 and stored in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -84,7 +84,7 @@ def weighted_sum(
         first,
         config=config,
         tensors=tensors | _bias(pairs, grown["items"]),
-        scales=_scales(ranks, alpha),
+        scales=_scales(config),
         grown=grown,
         domain=domain or first.domain,
     )
@@ -108,11 +108,7 @@ def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, fl
     Raises:
         ConfigError: The rank is out of range, or no target is above it.
     """
-    if not 1 <= rank <= state.dim:
-        raise ConfigError(
-            f"Rank {rank} is out of range. Expected 1 to {state.dim}, the base's dimension, and "
-            f"below the adapter's own: {state.config.describe()}."
-        )
+    check_rank(rank, state)
     alpha = state.config.alpha
     ranks, tensors = dict(state.config.ranks), dict(state.tensors)
     name: str
@@ -127,7 +123,7 @@ def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, fl
             continue
         kept[name] = 1.0
         if product.rank > rank or values is not None:
-            scale = state.scales.get(name, 1.0)
+            scale = 1.0 if values is not None else state.scales[name]
             nearest, kept[name] = truncated(product, rank)
             fresh = math.sqrt(state.dim) if name in TABLES else 1.0
             own = scale / fresh / _scale(alpha, max(nearest.rank, 1))
@@ -144,7 +140,20 @@ def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, fl
         if not len(tensors[f"{name}.rows"]):
             for part in FACTORS[name]:
                 tensors.pop(f"{name}.{part}", None)
-    return replace(state, config=config, tensors=tensors, scales=_scales(ranks, alpha)), kept
+    return replace(state, config=config, tensors=tensors, scales=_scales(config)), kept
+
+
+def check_rank(rank: int, state: AdapterState) -> None:
+    """Refuse a rank that no target can have.
+
+    Raises:
+        ConfigError: It is below 1 or above d.
+    """
+    if not 1 <= rank <= state.dim:
+        raise ConfigError(
+            f"Rank {rank} is out of range. Expected 1 to {state.dim}, the base's dimension, and "
+            f"below the adapter's own: {state.config.describe()}."
+        )
 
 
 Pairs = Sequence[tuple[AdapterState, float]]
@@ -168,9 +177,9 @@ def _scale(alpha: float, rank: int) -> float:
     return alpha / math.sqrt(rank)
 
 
-def _scales(ranks: Mapping[str, int], alpha: float) -> dict[str, float]:
-    # A table without the target has factors of rank 1 that are neither trained nor stored.
-    return {name: _scale(alpha, ranks.get(name, 1)) for name in (*TABLES, *ranks)}
+def _scales(config: AdapterConfig) -> dict[str, float]:
+    """s of each target that has factors; full rows have none."""
+    return {name: _scale(config.alpha, rank) for name, rank in config.ranks.items()}
 
 
 def _stored(name: str, factors: Product) -> dict[str, Tensor]:

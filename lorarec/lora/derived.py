@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, on_base
-from lorarec.lora.algebra import truncate, weighted_sum
+from lorarec.lora.algebra import check_rank, truncate, weighted_sum
 from lorarec.lora.derivation import Derivation
 from lorarec.lora.quantization import Storage, rounded
 from lorarec.lora.size import adapter_size
@@ -40,7 +40,9 @@ def summed(
     state = weighted_sum([AdapterState.of(a) for a in adapters], weights, domain)
     kept: dict[str, float] = {}
     if rank is not None:
-        state, kept = truncate(state, rank)
+        check_rank(rank, state)
+        if state.config.kind == "full" or max(state.config.ranks.values(), default=0) > rank:
+            state, kept = truncate(state, rank)
     how = _derivation("sum", adapters, weights, kept)
     return _made(base, state, how, _together(adapters))
 

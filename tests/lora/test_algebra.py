@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_adapters import (
     DIM,
+    IDS,
     ITEMS,
     USERS,
     Build,
@@ -33,6 +35,7 @@ from lorarec.lora.derived import summed, truncated_to
 from lorarec.lora.products import Product, singular_values, truncated
 from lorarec.lora.state import AdapterState
 from lorarec.models.artefact import Base
+from lorarec.models.base import table_of
 
 TOLERANCE = 1e-5
 """Of float32 factors of size 1, summed in float64 and rounded once."""
@@ -249,6 +252,23 @@ def test_full_rows_become_factors(base: Base) -> None:
     assert_close(row_deltas(base, found, "items"), row_deltas(base, full, "items"))
 
 
+def test_a_sum_with_full_rows_can_be_truncated(base: Base) -> None:
+    parts = [adapter_of(base, {}, kind="full"), adapter_of(base, {"items": 2, "transform": 3})]
+    whole = summed(base, parts, [1.0, 0.5])
+    found = summed(base, parts, [1.0, 0.5], rank=DIM)
+    assert found.info.config.ranks == {"users": DIM, "items": DIM, "transform": 3}
+    for name in ("users", "items"):
+        assert_close(row_deltas(base, found, name), row_deltas(base, whole, name))
+
+
+def test_a_sum_that_is_not_above_the_rank_is_not_cut(base: Base) -> None:
+    parts = [adapter_of(base, {"items": 1}, seed=seed) for seed in (1, 2)]
+    whole, found = (summed(base, parts, [1.0, 1.0], rank) for rank in (None, 3))
+    assert found.info.digest == whole.info.digest
+    with pytest.raises(ConfigError, match="Rank 5 is out of range"):
+        summed(base, parts, [1.0, 1.0], rank=DIM + 1)
+
+
 def test_full_rows_and_a_transform_add_up(base: Base) -> None:
     parts = [adapter_of(base, {}, kind="full"), adapter_of(base, {"items": 2, "transform": 1})]
     found = summed(base, parts, [1.0, 0.5])
@@ -298,6 +318,31 @@ def test_adapters_of_two_bases_are_refused_with_both_digests(
     with pytest.raises(AdapterMismatchError) as refused:
         weighted_sum(states, [1.0, 1.0])
     assert all(b.digest in str(refused.value) for b in (base, other))
+
+
+def test_adapters_between_which_the_base_gained_rows_are_refused(base: Base) -> None:
+    older = AdapterState.of(adapter_of(base, {"items": 2}))
+    newer = replace(older, known={"users": USERS + 1, "items": ITEMS})
+    with pytest.raises(AdapterMismatchError, match=r"6 users.*7 users.*gained rows"):
+        weighted_sum([older, newer], [1.0, 1.0])
+
+
+@several
+@given(first=adapters(), second=adapters())
+def test_on_a_base_that_has_grown_since_the_sum_is_the_same_adapter(
+    base: Base, tmp_path_factory: pytest.TempPathFactory, first: Build, second: Build
+) -> None:
+    parts, folders = [first(base), second(base)], [tmp_path_factory.mktemp(n) for n in "ab"]
+    now = replace(
+        base,
+        model=base.model.replaced(users=table_of(torch.randn(USERS + 2, DIM))),
+        users=base.users.extend(["newcomer", IDS[0]]),
+    )
+    for adapter, folder in zip(parts, folders, strict=True):
+        save_adapter(adapter, folder)
+    found = summed(now, [load_adapter(folder, now) for folder in folders], [0.5, 2.0])
+    assert found.info.digest == summed(base, parts, [0.5, 2.0]).info.digest
+    assert "newcomer" in set(found.users.ids)
 
 
 def test_parents_are_in_the_record(base: Base, tmp_path: Path) -> None:
