@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lorarec.config import Settings
     from lorarec.tracking import RunInfo
 
-_BASE_SHOWN = 8
+_BASE_SHOWN = 6
 
 
 @click.command("list", context_settings=CONTEXT)
