@@ -28,6 +28,7 @@ COMMANDS = {
     "import": "Make a base of a model that was trained elsewhere.",
     "targets": "List what an adapter of a base can have, and what it costs.",
     "adapt": "Train a LoRA adapter for one domain.",
+    "adapters": "List, compare, combine and shrink adapters.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
     "recommend": "Rank a domain's items for a user.",
     "score": "Score given pairs of users and items, in their order.",

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import AdapterMismatchError, ArtifactError
 from lorarec.lora.attach import adapter_state, deltas, restore
 from lorarec.lora.config import AdapterConfig
+from lorarec.lora.derivation import Derivation
 from lorarec.lora.layers import Appended, RowTable
+from lorarec.lora.quantization import Storage, packed, unpacked
 from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel, plain_tables
 from lorarec.record import FORMAT, Record, load_record, save_record
@@ -53,11 +57,16 @@ class AdapterInfo(Record):
     learning_rate: float
     """The step size that validation chose; 0 where no step of training was kept."""
     metrics: dict[str, float]
-    """Validation metrics of the kept epoch."""
+    """Validation metrics of the kept epoch; `evaluated_…` of what was computed from others."""
     parameters: dict[str, int]
     """Numbers trained: `factors`, `grown`, and `full` for full fine-tuning of the same rows."""
     versions: dict[str, str]
     """Of the libraries that made it."""
+    storage: Storage = "fp32"
+    """How the numbers lie in adapter.safetensors; the digest is of what they are read as."""
+    made_of: Derivation | None = None
+    """The adapters that it was computed from; None of one that was trained."""
+    later: ClassVar[frozenset[str]] = frozenset({"storage", "made_of"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +92,16 @@ def adapter_digest(model: BaseModel, grown: tuple[list[str], list[str]]) -> str:
 def save_adapter(adapter: Adapter, folder: Path) -> None:
     """Write an adapter into an existing folder; the folder's maker renames it into place."""
     info = adapter.info
-    tensors = {name: t.cpu().numpy() for name, t in adapter_state(adapter.model).items()}
+    tensors = packed(
+        {n: t.cpu().numpy() for n, t in adapter_state(adapter.model).items()}, info.storage
+    )
     for name, vocabulary, known, table in (
         ("users", adapter.users, info.base_users, adapter.model.users),
         ("items", adapter.items, info.base_items, adapter.model.items),
     ):
         # What was appended to the base since the adapter was trained lies behind its grown rows.
         count = len(table.grown) if isinstance(table, RowTable) else None
-        tensors |= _packed(f"{name}.grown_ids", grown_ids(vocabulary, known, count))
+        tensors |= _ids_packed(f"{name}.grown_ids", grown_ids(vocabulary, known, count))
     found = write_tensors(folder / "adapter.safetensors", tensors)
     save_record(folder / "adapter.json", info.model_copy(update={"weights_digest": found}))
 
@@ -109,19 +120,40 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     info = load_record(folder / "adapter.json", AdapterInfo)
     _check_base(info, base)
     tensors = read_tensors(folder / "adapter.safetensors", info.weights_digest)
-    grown = {name: _unpacked(folder, f"{name}.grown_ids", tensors) for name in ("users", "items")}
-    tables = {
-        "users": _Rows.of(base.users, info.base_users, grown["users"]),
-        "items": _Rows.of(base.items, info.base_items, grown["items"]),
+    grown = {
+        name: _ids_unpacked(folder, f"{name}.grown_ids", tensors) for name in ("users", "items")
     }
-    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    appended = {name: rows.appended for name, rows in tables.items() if rows.appended}
-    model = restore(base.model, info.config, state, appended).requires_grad_(False)
-    if (digest := adapter_digest(model, (grown["users"], grown["items"]))) != info.digest:
+    found = unpacked(tensors, info.storage)
+    state = {name: torch.from_numpy(array) for name, array in found.items()}
+    adapter = on_base(base, info, state, grown)
+    if (digest := adapter_digest(adapter.model, (grown["users"], grown["items"]))) != info.digest:
         raise ArtifactError(
             f"The adapter in {folder} has digest {digest[:12]}, adapter.json says "
             f"{info.digest[:12]}. One of them was edited; get the adapter again."
         )
+    return adapter
+
+
+def on_base(
+    base: Base, info: AdapterInfo, state: Mapping[str, Tensor], grown: Mapping[str, list[str]]
+) -> Adapter:
+    """An adapter of its tensors, on the base as it is now.
+
+    Args:
+        base: The one that `info` names.
+        info: Says how many of the base's rows there were.
+        state: As `adapter_state` gives them.
+        grown: Ids of grown `users` and `items`, in the order of their vectors.
+
+    Raises:
+        AdapterMismatchError: The tensors do not fit the shape that `info` tells.
+    """
+    tables = {
+        "users": _Rows.of(base.users, info.base_users, grown["users"]),
+        "items": _Rows.of(base.items, info.base_items, grown["items"]),
+    }
+    appended = {name: rows.appended for name, rows in tables.items() if rows.appended}
+    model = restore(base.model, info.config, state, appended).requires_grad_(False)
     return Adapter(model, tables["users"].vocabulary, tables["items"].vocabulary, info)
 
 
@@ -189,14 +221,14 @@ def _cut(split: SplitRecord) -> str:
     return f"{split.used} (seed {split.seed}, valid from {split.t_valid}, test from {split.t_test})"
 
 
-def _packed(name: str, ids: list[str]) -> dict[str, Array]:
+def _ids_packed(name: str, ids: list[str]) -> dict[str, Array]:
     """Ids as bytes and offsets, so that they lie in the same checked file as their vectors."""
     encoded = [text.encode() for text in ids]
     offsets = np.cumsum([0, *(len(text) for text in encoded)], dtype=np.int64)
     return {f"{name}.bytes": np.frombuffer(b"".join(encoded), np.uint8), f"{name}.ends": offsets}
 
 
-def _unpacked(folder: Path, name: str, tensors: dict[str, Array]) -> list[str]:
+def _ids_unpacked(folder: Path, name: str, tensors: dict[str, Array]) -> list[str]:
     try:
         data, ends = tensors.pop(f"{name}.bytes").tobytes(), tensors.pop(f"{name}.ends")
         return [data[a:b].decode() for a, b in pairwise(ends)]

@@ -234,10 +234,10 @@ def _layers(
             f"The adapter has the targets {unknown[:5]}, which this base has not. Expected layers "
             f"of the base it was trained on, {', '.join(there) or 'which has none'}."
         )
-    if config.kind == "full":
-        return {name: FullLinear(there[name]) for name in asked}
-    return {
-        name: LoRALinear(there[name], config.ranks[name], config.alpha, generator) for name in asked
+    whole = {name: FullLinear(there[name]) for name in asked if name in config.layers}
+    return whole | {
+        name: LoRALinear(there[name], config.ranks[name], config.alpha, generator)
+        for name in config.ranked_layers
     }
 
 

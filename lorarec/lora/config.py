@@ -44,11 +44,11 @@ class AdapterConfig(BaseModel):
 
     def describe(self) -> str:
         """The targets as `--targets` would name them, such as `users:8,items:8,bias`."""
-        if self.kind == "full":
-            return ",".join(["users", "items", *self.layers, *(["bias"] if self.bias else [])])
         # A record on disk has its keys sorted; the order here is always the same.
         targets = [target for target in RANKED if target in self.ranks]
         named = [f"{target}:{self.ranks[target]}" for target in (*targets, *self.ranked_layers)]
+        if self.kind == "full":
+            named = ["users", "items", *self.layers, *named]  # a sum may have a transform besides
         return ",".join([*named, "bias"] if self.bias else named)
 
     @property

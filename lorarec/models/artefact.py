@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import ArtifactError
 from lorarec.models.base import BaseModel
 from lorarec.models.matrix_factorization import MatrixFactorization
-from lorarec.models.origin import Origin
+from lorarec.models.origin import Merged, Origin
 from lorarec.models.rebuilding import rebuilt
 from lorarec.models.two_tower import TowerConfig, TwoTower
 from lorarec.record import FORMAT, Record, load_record, save_record
@@ -87,6 +87,9 @@ class BaseInfo(Record):
     """Of the libraries that made it."""
     origin: Origin | None = None
     """Where an imported base comes from; None for one that was trained here."""
+    merged: Merged | None = None
+    """What a base was merged from; None for one without an adapter in it."""
+    later: ClassVar[frozenset[str]] = frozenset({"merged"})
 
 
 @dataclass(frozen=True, eq=False)

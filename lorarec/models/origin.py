@@ -1,4 +1,4 @@
-"""Where an imported base comes from, and whether it may have seen what it will be tested on."""
+"""Where a base comes from that was not trained: what it may have seen, what was merged into it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ class Origin(Record):
             f"Warning: the base is imported ({self.source}) and {found}: measures on held-out rows "
             f"may flatter it, and adapters with it."
         )
+
+
+class Merged(Record):
+    """The base that an adapter was written into, and the adapter."""
+
+    base_digest: str
+    adapter_digest: str
+    domain: str
+    """The adapter's."""
 
 
 def leak_of(split: SplitRecord, until: Until) -> Leak:

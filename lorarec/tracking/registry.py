@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RunInfo",
     "find_run",
+    "finished",
     "nested_runs",
     "newest",
     "newest_base",
@@ -41,7 +42,7 @@ def newest(store: Store, kind: str, **tags: str | None) -> RunInfo | None:
 
     Args:
         store: Where to look.
-        kind: `pretrain`, `import`, `adapt`, `full` or `evaluate`.
+        kind: One of `runs.KINDS`.
         **tags: Standard tags that it must have, such as `domain="books"`, `base_digest=...`;
             None asks for nothing.
 
@@ -51,18 +52,34 @@ def newest(store: Store, kind: str, **tags: str | None) -> RunInfo | None:
     Raises:
         StoreError: The store refused.
     """
-    wanted = {"kind": kind} | {name: value for name, value in tags.items() if value is not None}
-    clauses = ["attributes.status = 'FINISHED'"] + [
+    quotable = all(_QUOTABLE.fullmatch(value) for value in tags.values() if value is not None)
+    return next(finished(store, [kind], page=1 if quotable else PAGE, **tags), None)
+
+
+def finished(
+    store: Store, kinds: Sequence[str], page: int = PAGE, **tags: str | None
+) -> Iterator[RunInfo]:
+    """Finished runs of some kinds, the one that began last first.
+
+    Args:
+        store: Where to look.
+        kinds: Some of `runs.KINDS`.
+        page: Runs that are asked for at once.
+        **tags: As for `newest`.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    wanted = {name: value for name, value in tags.items() if value is not None}
+    one = f"= '{kinds[0]}'" if len(kinds) == 1 else "!= ''"
+    clauses = ["attributes.status = 'FINISHED'", f"tags.`{TAG}kind` {one}"] + [
         f"tags.`{TAG}{name}` = '{value}'"
         for name, value in wanted.items()
         if _QUOTABLE.fullmatch(value)
     ]
-    for info in _search(
-        store, " and ".join(clauses), page=1 if len(clauses) > len(wanted) else PAGE
-    ):
-        if all(info.tags.get(TAG + name) == value for name, value in wanted.items()):
-            return info
-    return None
+    for info in _search(store, " and ".join(clauses), page):
+        if info.kind in kinds and all(info.tag(name) == value for name, value in wanted.items()):
+            yield info
 
 
 def newest_base(store: Store, **tags: str | None) -> RunInfo | None:

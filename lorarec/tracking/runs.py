@@ -24,7 +24,18 @@ from lorarec.tracking.refusals import refusals
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KINDS = ("pretrain", "import", "adapt", "full", "evaluate", "tune", "trial")
+KINDS = (
+    "pretrain",
+    "import",
+    "adapt",
+    "full",
+    "evaluate",
+    "tune",
+    "trial",
+    "sum",
+    "truncate",
+    "quantize",
+)
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"
 """MLflow's own tag: its UI shows a run that has it under the run that it names."""
@@ -35,6 +46,7 @@ STANDARD_TAGS = (
     "base_digest",
     "adapter_run",
     "adapter_digest",
+    "parents",
     "data_digest",
     "split",
     "cutoff",

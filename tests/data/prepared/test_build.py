@@ -392,17 +392,3 @@ def test_old_rows_are_checked_before_new_ones_are_compared_with_them(
     new.write_parquet(tmp_path / "b.parquet")
     with pytest.raises(ArtifactError, match=str(shard)):
         append(made.folder, [tmp_path / "b.parquet"])
-
-
-@pytest.mark.parametrize("unit", ["ms", "us"])
-def test_a_moment_that_no_calendar_has_is_set_aside_as_a_number(tmp_path: Path, unit: str) -> None:
-    far = 2**63 - 1
-    times = pl.Series([far, 5_000_000_000, 6_000_000_000, 7_000_000_000]).cast(pl.Datetime(unit))
-    ids = {"user_id": ["a", "b", "c", "d"], "item_id": ["i"] * 4, "domain": ["d"] * 4}
-    pl.DataFrame(ids).with_columns(timestamp=times).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ContractError, match=str(far)):
-        prepare([tmp_path / "a.parquet"], tmp_path / "none", Options())
-    made = prepare([tmp_path / "a.parquet"], tmp_path / "set", Options(on_bad_rows="quarantine"))
-    (aside,) = (made.folder / "quarantine").iterdir()
-    assert pl.read_parquet(aside)["timestamp"].to_list() == [str(far)]
-    assert len(made) == 3

@@ -1,0 +1,19 @@
+"""What an adapter was computed from, where it was not trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lorarec.record import Record
+
+
+class Derivation(Record):
+    """How an adapter came of others."""
+
+    how: Literal["sum", "truncate", "quantize"]
+    parents: list[str]
+    """Digests of the adapters it was made of."""
+    weights: list[float]
+    """Of each in a sum; 1 of a single parent."""
+    kept: dict[str, float]
+    """Target → share of its squared norm that truncation kept; empty where nothing was cut."""
