@@ -121,4 +121,5 @@ def time_to_quality(work: Path, quick: bool, measures: Measures) -> None:
     if not reached:
         measures.leave_out(NAME, f"ours ended at {ours[-1][1]:.4f} after {ended:.1f} s")
         return
-    measures.add(NAME, ended / seconds, "ratio", "BPR of implicit", ended / seconds)
+    ratio = seconds / max(ended, 1e-3)
+    measures.add(NAME, ratio, "ratio", "BPR of implicit", ratio)

@@ -19,7 +19,7 @@ from lorarec.jobs.search import Trained, search
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
 from lorarec.lora.attach import linear_layers
 from lorarec.lora.config import AdapterConfig, full_config, lora_config, recorded_rank
-from lorarec.lora.size import AdapterSize, oversized
+from lorarec.lora.size import AdapterSize, oversized, without_excess
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
@@ -118,7 +118,12 @@ def train_adapter(
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
-    warnings = oversized(config, chosen.base.model, touched_counts(chosen.base, data))
+    touched = touched_counts(chosen.base, data)
+    warnings = [
+        f"{sentence} So it has values of its own in place of factors."
+        for sentence in oversized(config, chosen.base.model, touched)
+    ]
+    config = without_excess(config, chosen.base.model, touched)
     least = settings.data.min_domain_rows
     small = too_small(small_domains({domain: len(data.train)}, least), least, "train rows")
     warnings += [small] if small is not None else []
@@ -164,7 +169,7 @@ def recipe(settings: Settings, config: AdapterConfig) -> str:
     """A digest of all that decides how an adapter is trained, to find one made the same way."""
     shown = settings.adapt.model_dump(exclude={"rank", "targets", "alpha"})
     shown |= settings.train.model_dump(include=set(SHARED))
-    shape = config.model_dump_json(exclude=None if config.layers else {"layers"})
+    shape = config.model_dump_json(exclude=None if config.whole else {"whole"})
     return sha256_bytes(repr(sorted(shown.items())).encode(), shape.encode())[:16]
 
 
