@@ -10,9 +10,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_quick_run_finds_one_pass_cheaper_and_the_same_adapters(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "benchmarks/lora.py", "--quick"]
-        + ["--json", str(tmp_path / "l.json"), "--work", str(tmp_path)],
-        cwd=ROOT,
+        [
+            sys.executable,
+            ROOT / "benchmarks" / "lora.py",
+            "--quick",
+            "--json",
+            "l.json",
+            "--work",
+            ".",
+        ],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )
