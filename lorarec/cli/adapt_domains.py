@@ -57,6 +57,8 @@ def adapt_many(
 
 
 def _print(found: AdaptedDomains) -> None:
+    targets = {outcome.targets for outcome in found.done}
+    shape = f"{targets.pop()}: " if len(targets) == 1 else ""
     print_table(
         ["domain", "train rows", "base nDCG", "adapted", "parameters", "kB", "s", "adapter"],
         [
@@ -72,6 +74,6 @@ def _print(found: AdaptedDomains) -> None:
             )
             for outcome in found.done
         ],
-        title=f"{found.targets}: {len(found.done)} adapters in {found.seconds:.1f} s, {found.run}",
+        title=f"{shape}{len(found.done)} adapters in {found.seconds:.1f} s, {found.run}",
         whole=("adapter",),
     )

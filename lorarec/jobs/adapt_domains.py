@@ -42,6 +42,10 @@ class DomainOutcome:
     run: str
     """`runs:/<id>`, under the pass's run."""
     adapter_digest: str
+    targets: str
+    """With their ranks, such as `users:8,items:8,bias`."""
+    rank: int | str | None
+    """As its run's tag has it."""
     train_rows: int
     parameters: int
     parameters_factors: int
@@ -65,7 +69,6 @@ class AdaptedDomains:
     run: str
     """`runs:/<id>`, with the domains' runs under it."""
     base_digest: str
-    targets: str
     done: list[DomainOutcome] = field(default_factory=list)
     """In the order they were trained, which is that of the names."""
     passed_over: dict[str, str] = field(default_factory=dict)
@@ -129,7 +132,7 @@ def adapt_domains(
         )
     errors: list[TrainingError | DataError] = []
     with _recorded(settings, config, store, chosen, source, left) as run:
-        found = AdaptedDomains(run.uri, chosen.base.digest, config.describe())
+        found = AdaptedDomains(run.uri, chosen.base.digest)
         found.passed_over |= passed_over
         with _told_at_the_end(found, len(left), run, started, listen):
             for place, name in enumerate(left):
@@ -203,9 +206,7 @@ def _recorded(
     domains: Sequence[str],
 ) -> AbstractContextManager[Run]:
     """The run of the pass."""
-    rank = recorded_rank(config)
     tags = standard_tags(
-        rank=rank,
         base_run=chosen.run,
         base_digest=chosen.base.digest,
         data_digest=source.digest,
@@ -214,7 +215,7 @@ def _recorded(
         device=resolve_device(settings.train.device),
         recipe=recipe(settings, config),
     )
-    params = {**settings.flat(), "domains": ",".join(domains), "targets": config.describe()}
+    params = {**settings.flat(), "domains": ",".join(domains)}
     return store.run(
         f"adapt-{len(domains)}-domains",
         "adapt-all",
@@ -236,8 +237,11 @@ def _told_at_the_end(
         raise
     finally:
         found.seconds = time.perf_counter() - started
+        ranks = {outcome.rank for outcome in found.done}
+        rank = ranks.pop() if len(ranks) == 1 else "mixed" if ranks else None
         with suppress(StoreError):  # they keep waiting, and the run's end tells
             run.log_metrics(_totals(found))
+            run.set_tags(standard_tags(rank=rank))
 
 
 def _outcome(name: str, adapted: Adapted, rows: int) -> DomainOutcome:
@@ -246,6 +250,8 @@ def _outcome(name: str, adapted: Adapted, rows: int) -> DomainOutcome:
         domain=name,
         run=adapted.run,
         adapter_digest=info.digest,
+        targets=info.config.describe(),
+        rank=recorded_rank(info.config),
         train_rows=rows,
         parameters=size.parameters,
         parameters_factors=size.factors,

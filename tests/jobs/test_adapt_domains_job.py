@@ -110,6 +110,7 @@ def test_the_runs_are_under_one_that_has_the_table_of_all(world: World) -> None:
     assert run.metrics["valid_ndcg"] == pytest.approx(mean)
     assert run.tag("base_digest") == runs[0].tag("base_digest")
     assert run.tag("recipe") == runs[0].tag("recipe")
+    assert run.rank == runs[0].rank == 2
 
 
 def test_a_later_command_finds_each_domain_s_adapter(world: World) -> None:
