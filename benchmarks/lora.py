@@ -11,7 +11,7 @@ or, with --full, as many as the settings say. It decides nothing but when an ada
 
 Two sets of domains are measured: XMarket's seven markets, where training takes most of the time,
 and 16 made domains of some 300 train rows, where starting a command does. --quick has three of
-those alone.
+those alone. Before them, what it would gain to batch the domains into one step.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
 if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.insert(0, ROOT)
@@ -42,6 +43,7 @@ from benchmarks.common import (
     say,
     table,
 )
+from benchmarks.stacked_steps import milliseconds, sizes
 from lorarec.data.synthetic import make_logs
 
 XMARKET_SPLIT = ("--set", "data.split=column", "--set", "data.columns.split=split_ecir23")
@@ -180,6 +182,30 @@ def _shown(own: Set, alone: dict[str, Arrays], together: Arrays, measures: Measu
     measures.add(f"{own.name}_peak_of_the_pass_over_the_largest_alone", memory, "ratio", peer)
 
 
+def stacked_steps(quick: bool, measures: Measures) -> None:
+    """What batching several domains into one step would gain; this process, one thread."""
+    torch.set_num_threads(1)
+    rows: list[tuple[object, ...]] = []
+    for own in sizes(quick):
+        one, all_at_once = milliseconds(own, 11)
+        shape = (own.count, own.batch, own.catalogue, own.dim)
+        rows.append((*map(str, shape), f"{one:.1f}", f"{all_at_once:.1f}", all_at_once / one))
+        measures.add(f"step_stacked_over_loop_{own.count}_domains", all_at_once / one, "ratio")
+    table(
+        "A step of many domains, ms of processor time",
+        [
+            "domains",
+            "rows each",
+            "items each",
+            "d",
+            "one by one",
+            "stacked",
+            "stacked / one by one",
+        ],
+        rows,
+    )
+
+
 def made(domains: int, folder: Path) -> Set:
     """Small made domains, drawn from one world."""
     names = tuple(f"d{number:02}" for number in range(domains))
@@ -206,6 +232,7 @@ def main() -> None:
     header("Adapters of many domains, one thread a process")
     cache = Cache.of(options.work, "lora-quick" if options.quick else "lora")
     measures = Measures()
+    stacked_steps(options.quick, measures)
     measure(made(3 if options.quick else 16, cache.folder), cache, measures)
     if options.quick:
         measures.leave_out(NAME, "--quick has no real data")

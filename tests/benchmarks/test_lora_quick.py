@@ -28,5 +28,6 @@ def test_the_quick_run_finds_one_pass_cheaper_and_the_same_adapters(tmp_path: Pa
     # It saves loading torch, MLflow, logs and base all but once.
     assert measured["made_in_one_pass_over_one_by_one"] < 0.7
     assert measured["made_peak_of_the_pass_over_the_largest_alone"] < 1.2
+    assert measured["step_stacked_over_loop_256_domains"] < 1
     assert "3 domains, the same adapters to the bit" in done.stdout
     assert "Not measured: all_in_one_pass_over_one_by_one" in done.stdout
