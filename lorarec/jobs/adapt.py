@@ -72,17 +72,26 @@ def adapt(
     """
     chosen = choose_base(store, base, listen)
     # Before any logs are read: a rank that cannot be is told at once.
-    config = lora_config(
-        settings.adapt.rank,
-        chosen.base.model.dim,
-        settings.adapt.targets,
-        settings.adapt.alpha,
-        settings.train.seed,
-        largest_ranks(chosen.base.model),
-    )
+    config = shape(settings, chosen.base)
     info = chosen.base.info
     frame, source = info.data.read_again(info.split, paths, domain=domain)
     return train_adapter(settings, config, domain, store, chosen, frame, source, listen)
+
+
+def shape(settings: Settings, base: Base) -> AdapterConfig:
+    """The adapter that `settings.adapt` describes on a base.
+
+    Raises:
+        ConfigError: The rank or the targets do not fit it.
+    """
+    return lora_config(
+        settings.adapt.rank,
+        base.model.dim,
+        settings.adapt.targets,
+        settings.adapt.alpha,
+        settings.train.seed,
+        largest_ranks(base.model),
+    )
 
 
 def fine_tune(
@@ -113,8 +122,9 @@ def train_adapter(
     frame: pl.DataFrame,
     source: DataSource,
     listen: Listener,
+    parent: str | None = None,
 ) -> Adapted:
-    """Train one adapter on split logs inside a run of its own."""
+    """Train one adapter on split logs inside a run of its own, under the run `parent` if any."""
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
@@ -145,7 +155,10 @@ def train_adapter(
     shown = f"r{rank}" if isinstance(rank, int) else rank
     name = "-".join(part for part in (kind, domain, shown) if part)
     params = {**settings.flat(), "domain": domain, "targets": config.describe()}
-    with store.run(name, kind, params=params, tags=tags, config=settings.model_dump()) as run:
+    recorded = store.run(
+        name, kind, params=params, tags=tags, config=settings.model_dump(), parent=parent
+    )
+    with recorded as run:
         trained = search(settings, config, chosen.base, data, device, listen, run)
         adapter = _finished(trained, config, chosen.base, data, source)
         with run.artifact_folder("adapter") as folder:

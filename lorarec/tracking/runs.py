@@ -28,6 +28,7 @@ KINDS = (
     "pretrain",
     "import",
     "adapt",
+    "adapt-all",
     "full",
     "evaluate",
     "tune",
