@@ -35,6 +35,7 @@ KINDS = (
     "sum",
     "truncate",
     "quantize",
+    "peft-import",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"
