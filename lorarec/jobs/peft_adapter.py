@@ -17,6 +17,8 @@ from lorarec.jobs.validated import validated
 from lorarec.lora.peft_export import PeftExport, Rest, peft_export, save_peft
 from lorarec.lora.peft_import import NO_NAMES, from_peft
 from lorarec.lora.peft_reading import PeftFolder, read_peft
+from lorarec.lora.size import oversized
+from lorarec.lora.state import TABLES
 from lorarec.storage import atomic_dir
 from lorarec.tracking.registry import newest_base
 from lorarec.tracking.store import Store
@@ -116,6 +118,9 @@ def import_peft(
     elif found.note.left_out:
         left = ", ".join(f"{name} ({n:,})" for name, n in found.note.left_out.items())
         listen.say(f"Left out when it was exported: {left}.")
+    own = {name: len(getattr(made.model, name).rows) for name in TABLES}
+    for warning in oversized(made.info.config, chosen.base.model, own):
+        listen.say(f"Warning: {warning}")
     measured = validated(
         settings, domain, chosen, {BASE: None, MADE: made}, asked.paths, listen, must=True
     )

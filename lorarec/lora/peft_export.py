@@ -119,8 +119,7 @@ def save_peft(export: PeftExport, folder: Path) -> None:
     write_json(folder / CONFIG, export.config())
     extra = None
     if export.kept == "beside":
-        names = [f"{name}.grown" for name in TABLES] + ["bias.rows", "bias.b", "bias.cold"]
-        beside = _arrays({name: state.tensors[name] for name in names if name in state.tensors})
+        beside = _arrays(_beside(export))
         for name in TABLES:
             beside |= ids_packed(f"{name}.grown_ids", state.grown[name])
         extra = write_tensors(folder / EXTRA, beside)
@@ -141,6 +140,18 @@ def save_peft(export: PeftExport, folder: Path) -> None:
         left_out=export.rest if export.kept == "drop" else {},
     )
     save_record(folder / NOTE, note)
+
+
+def _beside(export: PeftExport) -> dict[str, Tensor]:
+    """Bias and grown rows; where the transform is in the items' rows, it is in the grown too."""
+    names = [f"{name}.grown" for name in TABLES] + ["bias.rows", "bias.b", "bias.cold"]
+    state = export.state
+    found = {name: state.tensors[name] for name in names if name in state.tensors}
+    transform = state.linear("transform") if export.folded else None
+    if transform is not None:
+        grown = found["items.grown"]
+        found["items.grown"] = grown + (grown @ transform.left) @ transform.right
+    return found
 
 
 def _check(base: Base, state: AdapterState) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from world import Ended, World
+from world import OUTSIDE, Ended, World
 
 from lorarec.lora.adapter import load_adapter
 from lorarec.tracking.registry import newest
@@ -83,6 +83,26 @@ def test_it_is_measured_beside_the_base_as_evaluate_does(
     metrics = world.run(found["run"]).metrics
     assert metrics["evaluated_recall_at_20"] == found["measured"]["made"]["recall_at_20"]
     assert metrics["base_recall_at_20"] == found["measured"]["base"]["recall_at_20"]
+
+
+@pytest.mark.parametrize(("rest", "same"), [("beside", True), ("drop", False)])
+def test_grown_rows_come_along_or_are_left_out_with_a_word(
+    world: World, ran: Ran, rest: str, same: bool
+) -> None:
+    options = ("--base", world.other_base, "--out", "out", "--rest", rest)
+    assert ran("adapters", "export", OUTSIDE, *options).code == 0
+    done = ran("adapters", "import", "out", "--json")
+    assert done.code == 0
+    assert ("Left out when it was exported: bias" in done.err) is not same
+    before = world.run(world.other_adapter).metrics["parameters_grown"]
+    assert before > 0
+    assert world.newest().metrics["parameters_grown"] == (before if same else 0)
+    ranked = {}
+    for uri in (world.other_adapter, done.json["run"]):
+        named = ("--domain", OUTSIDE, "--base", world.other_base, "--adapter", uri)
+        arms = ("--on", "valid", "--arms", "lora", "--k", "20", "--json")
+        ranked[uri] = ran("evaluate", *named, *arms).json["table"][0]["ndcg_at_20"]
+    assert (ranked[world.other_adapter] == pytest.approx(ranked[done.json["run"]])) is same
 
 
 def test_what_it_prints_fits_and_lists_show_it(world: World, ran: Ran, folder: str) -> None:

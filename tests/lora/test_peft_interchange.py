@@ -13,6 +13,7 @@ import pytest
 import torch
 from adapters import made
 from random_adapters import ITEMS, USERS, as_towers
+from torch import nn
 
 from lorarec.lora.adapter import Adapter
 from lorarec.lora.attach import Touched, adapter_state, attach
@@ -119,6 +120,22 @@ def test_peft_makes_the_same_vectors_of_adapters_of_towers(
     assert not torch.allclose(vectors(model), vectors(towers.model), atol=1e-2)
 
 
+def test_features_that_are_called_as_a_target_are_left_alone(base: Base, tmp_path: Path) -> None:
+    towers = as_towers(base, "none")
+    for tower in (towers.model.user_tower, towers.model.item_tower):  # type: ignore[union-attr]
+        tower.features = nn.Module()
+        tower.features.items, tower.features.transform = nn.Embedding(3, 4), nn.Linear(2, 2)
+    towers.model._is_lonely = lambda side: True  # type: ignore[method-assign, union-attr, assignment]
+    adapter = some_rows(towers, {"items": 1, "transform": 3})
+    exported(towers, adapter, tmp_path)
+    found = {name for name, part in with_peft(towers, tmp_path).named_modules() if lora(part)}
+    assert found == {"items", "transform"}
+
+
+def lora(module: nn.Module) -> bool:
+    return isinstance(module, peft.tuners.lora.LoraLayer)
+
+
 @pytest.mark.parametrize("towers", [False, True])
 def test_what_peft_trains_is_imported(base: Base, tmp_path: Path, towers: bool) -> None:
     base = as_towers(base) if towers else base
@@ -209,8 +226,8 @@ def test_grown_rows_and_bias_come_back_from_beside(
         list(adapter.users.ids),
         list(adapter.items.ids),
     )
-    known = [torch.arange(8), torch.arange(8)]
-    assert torch.allclose(back.model.score(*known), adapter.model.score(*known), atol=1e-5)
+    pairs = torch.cartesian_prod(torch.arange(8), torch.arange(11)).T
+    assert torch.allclose(back.model.score(*pairs), adapter.model.score(*pairs), atol=1e-5)
     rows = torch.arange(11)
     assert torch.equal(back.model.bias(rows), adapter.model.bias(rows))  # type: ignore[misc]
     assert torch.equal(back.model.users(rows[:8])[6:], adapter.model.users(rows[:8])[6:])
