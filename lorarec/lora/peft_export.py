@@ -17,6 +17,7 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, ids_packed
 from lorarec.lora.peft_format import CONFIG, EXTRA, NOTE, WEIGHTS, PeftModule, PeftNote
 from lorarec.lora.products import Product, stacked, truncated
 from lorarec.lora.state import TABLES, AdapterState
+from lorarec.lora.towers import read_by_histories
 from lorarec.models.artefact import Base
 from lorarec.models.base import plain_tables
 from lorarec.record import save_record
@@ -82,8 +83,9 @@ def peft_export(base: Base, adapter: Adapter, rest: Rest | None = None) -> PeftE
             lorarec reads, or `drop`.
 
     Raises:
-        ConfigError: It is full fine-tuning, moves no module, was trained before the base gained
-            rows, or has something that PEFT has no place for and `rest` does not say what then.
+        ConfigError: It is full fine-tuning, moves no module, or a layer that histories read too,
+            was trained before the base gained rows, or has something that PEFT has no place for
+            and `rest` does not say what then.
     """
     state = AdapterState.of(adapter)
     _check(base, state)
@@ -160,6 +162,12 @@ def _check(base: Base, state: AdapterState) -> None:
             f"The adapter of {state.domain!r} is full fine-tuning ({state.config.describe()}), and "
             f"PEFT holds low-rank factors. Expected those; make them: lorarec adapters truncate "
             f"ADAPTER --rank 8"
+        )
+    if read := read_by_histories(base.model, state.linear_targets):
+        raise ConfigError(
+            f"The adapter of {state.domain!r} moves {', '.join(read)}. Users' histories go on "
+            f"reading the base's, and in PEFT they would read what moved. Expected an adapter "
+            f"without them: adapt with other --targets."
         )
     now = {"users": len(base.users), "items": len(base.items)}
     gained = {name: now[name] - known for name, known in state.known.items() if now[name] > known}

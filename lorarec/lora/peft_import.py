@@ -20,6 +20,7 @@ from lorarec.lora.peft_format import PeftModule
 from lorarec.lora.peft_reading import PeftFolder
 from lorarec.lora.products import Product, truncated
 from lorarec.lora.state import TABLES, AdapterState
+from lorarec.lora.towers import read_by_histories
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
 
@@ -43,7 +44,7 @@ def from_peft(
 
     Raises:
         AdapterMismatchError: The note names another base or other ids, or a shape is another.
-        ConfigError: A module is none of the base's, or nothing moves.
+        ConfigError: A module is none of the base's, or one that histories read; or nothing moves.
     """
     info = _info(base, folder, domain)
     check_base(info, base)
@@ -117,6 +118,12 @@ def _targets(base: Base, folder: PeftFolder, names: Mapping[str, str]) -> dict[s
                 f"is: --name {TABLES[1]}={module.name}"
             )
         found[target] = module
+    if read := read_by_histories(base.model, found):
+        raise ConfigError(
+            f"{folder.path} moves {', '.join(read)}. In PEFT users' histories read what moved, and "
+            f"here they go on reading the base's. Expected an adapter without them; train it with "
+            f"other target_modules."
+        )
     return found
 
 

@@ -6,15 +6,20 @@ import copy
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from adapters import made
 from random_adapters import ITEMS, USERS, as_towers
+from scipy import sparse
 from torch import nn
+from towers import embedding
 
+from lorarec.errors import ConfigError
 from lorarec.lora.adapter import Adapter
 from lorarec.lora.attach import Touched, adapter_state, attach
 from lorarec.lora.config import AdapterConfig
@@ -22,7 +27,8 @@ from lorarec.lora.peft_export import peft_export, save_peft
 from lorarec.lora.peft_import import from_peft
 from lorarec.lora.peft_reading import read_peft
 from lorarec.models.artefact import Base
-from lorarec.models.base import BaseModel
+from lorarec.models.base import BaseModel, plain_tables
+from lorarec.models.two_tower import TwoTower
 from lorarec.storage import read_tensors
 
 with warnings.catch_warnings():
@@ -118,6 +124,56 @@ def test_peft_makes_the_same_vectors_of_adapters_of_towers(
     model = with_peft(towers, exported(towers, adapter, tmp_path))
     assert torch.allclose(vectors(model), vectors(adapter.model), atol=1e-5)
     assert not torch.allclose(vectors(model), vectors(towers.model), atol=1e-2)
+
+
+FEATURES = ("item_tower.features.parts.2_v.linear", "user_tower.features.parts.2_v.linear")
+
+
+def described(base: Base, history: str) -> Base:
+    """Two towers with features of users and items, their weights at random."""
+    towers = as_towers(base, history)
+    assert isinstance(towers.model, TwoTower)
+    had = sparse.csr_matrix(np.random.default_rng(0).integers(0, 2, (USERS, ITEMS)))
+    known = plain_tables(base.model)
+    model = TwoTower.from_tables(
+        known["users"].clone(),
+        known["items"].clone(),
+        "cosine",
+        0.2,
+        towers.model.config,
+        had,
+        embedding(USERS),
+        embedding(ITEMS),
+        bias=torch.zeros(ITEMS, 1),
+    )
+    generator = torch.Generator().manual_seed(8)
+    for parameter in model.requires_grad_(False).parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return replace(towers, model=model)
+
+
+@pytest.mark.parametrize(
+    ("history", "layers"), [("none", FEATURES), ("mean", (FEATURES[1], "item_tower.out"))]
+)
+def test_layers_of_features_make_the_same_vectors(
+    base: Base, tmp_path: Path, history: str, layers: tuple[str, ...]
+) -> None:
+    towers = described(base, history)
+    adapter = some_rows(towers, {**dict.fromkeys(layers, 1), "items": 2})
+    model = with_peft(towers, exported(towers, adapter, tmp_path))
+    assert torch.allclose(vectors(model), vectors(adapter.model), atol=1e-5)
+    assert not torch.allclose(vectors(model), vectors(towers.model), atol=1e-2)
+
+
+def test_layers_that_histories_read_too_are_refused_both_ways(base: Base, tmp_path: Path) -> None:
+    towers, without = (described(base, history) for history in ("mean", "none"))
+    ranks = dict.fromkeys(FEATURES, 1)
+    with pytest.raises(ConfigError, match=rf"moves {FEATURES[0]}\. Users' histories"):
+        peft_export(towers, some_rows(towers, ranks), "drop")
+    exported(without, some_rows(without, ranks), tmp_path)
+    (tmp_path / "lorarec.json").unlink()
+    with pytest.raises(ConfigError, match=rf"moves {FEATURES[0]}\. In PEFT"):
+        from_peft(towers, read_peft(tmp_path), "books")
 
 
 def test_features_that_are_called_as_a_target_are_left_alone(base: Base, tmp_path: Path) -> None:
