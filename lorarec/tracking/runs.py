@@ -36,6 +36,7 @@ KINDS = (
     "sum",
     "truncate",
     "quantize",
+    "peft-import",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"
