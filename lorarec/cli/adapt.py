@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lorarec.cli.adapt_ranks import adapt_ranks, print_curve
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=CONTEXT)
 @domain_option
-@click.option("--rank", type=int, metavar="R", help="Rank of every target.  [default: 8]")
+@click.option(
+    "--rank", metavar="R|R,R|auto",
+    help="Rank of every target; several for an adapter of each; or auto.  [default: 8]",
+)  # fmt: skip
 @base_option
 @click.option(
     "--targets", metavar="LIST",
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 def adapt(
     settings: Settings,
     domain: str,
-    rank: int | None,
+    rank: str | None,
     base: str | None,
     targets: str | None,
     paths: tuple[Path, ...],
@@ -56,9 +60,17 @@ def adapt(
     validation. A domain with fewer train rows than [data] min_domain_rows gets a warning. Layers of
     a two-tower base are targets too, by name or pattern, such as item_tower.*.
 
+    Of several ranks each is trained in a run of its own under one that compares them. With auto the
+    largest useful rank is trained and truncated, and every target gets its smallest rank whose
+    validation recall is within one standard error of the best, users paired. Either way the run has
+    the curve as rank_curve.png, and a rank in --targets stays as it is. Later commands take the
+    adapter that was chosen.
+
     \b
     Example:
       lorarec adapt --domain books --rank 8
+      lorarec adapt --domain books --rank auto
+      lorarec adapt --domain books --rank 2,4,8,16
       lorarec adapt --domain games --targets items:4,bias
     """
     from lorarec.cli.listening import listening
@@ -74,6 +86,9 @@ def adapt(
             "train.device": device,
         }
     )
+    if isinstance(settings.adapt.rank, tuple):
+        adapt_ranks(settings, domain, base, paths, as_json)
+        return
     with listening() as listener:
         done = job(settings, domain, open_store(settings.tracking), base, paths, listener)
     info, size = done.adapter.info, done.size
@@ -95,6 +110,7 @@ def adapt(
         "untrained": before,
         "metrics": after,
         "warnings": done.warnings,
+        "ranks": done.decision.record() if done.decision else None,
     }
     if as_json:
         print_json(result)
@@ -113,6 +129,8 @@ def adapt(
         ],
         whole=("adapter",),
     )
+    if done.decision:
+        print_curve(done.decision.curve)
     print_table(
         ["validation", "recall@20", "nDCG"],
         [
