@@ -67,7 +67,7 @@ class RankCurve:
         }
 
 
-def draw(curve: RankCurve, path: Path, title: str) -> None:
+def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
     """Write the curve as a PNG.
 
     Bars are one standard error of the difference to the best, the same users ranked by both: where
@@ -78,6 +78,7 @@ def draw(curve: RankCurve, path: Path, title: str) -> None:
         curve: What to draw.
         path: Of the file.
         title: A line above it.
+        note: A line below it.
 
     Raises:
         OSError: The file cannot be written.
@@ -115,14 +116,12 @@ def draw(curve: RankCurve, path: Path, title: str) -> None:
     axes.minorticks_off()
     axes.set_xlabel("rank")
     axes.set_ylabel("validation recall@20")
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=11, pad=10)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
-    figure.supxlabel(
-        f"{curve.users:,} validation users; standard error of the best's mean {best.error:.4f}",
-        fontsize=8, color=MUTED,
-    )  # fmt: skip
+    axes.legend(fontsize=9, framealpha=1, edgecolor="none")
+    users = f"{curve.users:,} validation users; standard error of the best's mean {best.error:.4f}"
+    figure.supxlabel("\n".join(filter(None, (note, users))), fontsize=8, color=MUTED)
     figure.savefig(path, format="png")

@@ -90,7 +90,8 @@ def shape(settings: Settings, base: Base) -> AdapterConfig:
     With `rank` auto its free targets have rank 1, until the rows that they touch are known.
 
     Raises:
-        ConfigError: The rank or the targets do not fit it, or several ranks are asked for.
+        ConfigError: The rank or the targets do not fit it, several ranks are asked for, or with
+            auto no target's rank is left to choose.
     """
     rank = settings.adapt.rank
     if isinstance(rank, tuple):
@@ -98,6 +99,8 @@ def shape(settings: Settings, base: Base) -> AdapterConfig:
             f"Setting adapt.rank is {','.join(map(str, rank))}, which is a sweep: one adapter for "
             f"each rank. Expected one rank here, or auto: --rank {SINGLE}"
         )
+    if rank == AUTO:
+        free_targets(base.model, settings.adapt.targets)
     return lora_config(
         1 if rank == AUTO else rank,
         base.model.dim,
@@ -188,8 +191,13 @@ def train_adapter(
             )
             adapter = _finished(trained, config, chosen.base, data, source)
             run.set_tags(standard_tags(rank=recorded_rank(config)))
-            title = f"{domain}: {config.describe()}, truncated from {wide.config.describe()}"
-            record_curve(run, decision.curve, decision.record(), title)
+            record_curve(
+                run,
+                decision.curve,
+                decision.record(),
+                f"{domain}: one adapter, truncated to each rank",
+                f"trained {wide.config.describe()}; kept {config.describe()}",
+            )
         run.log_params({"targets": config.describe()})
         with run.artifact_folder("adapter") as folder:
             save_adapter(adapter, folder)

@@ -207,7 +207,7 @@ def curve_of(
     )
 
 
-def record_curve(run: Run, curve: RankCurve, record: object, title: str) -> None:
+def record_curve(run: Run, curve: RankCurve, record: object, title: str, note: str = "") -> None:
     """Keep a curve in a run: metrics whose step is the rank, `ranks.json`, `rank_curve.png`.
 
     Raises:
@@ -216,7 +216,7 @@ def record_curve(run: Run, curve: RankCurve, record: object, title: str) -> None
     for rank in sorted(curve.points):
         run.log_metrics(curve.metrics(rank), step=rank)
     run.log_json("ranks.json", record)
-    run.log_file("rank_curve.png", lambda path: draw(curve, path, title))
+    run.log_file("rank_curve.png", lambda path: draw(curve, path, title, note))
 
 
 def _at_most(rank: int, wide: Mapping[str, int]) -> dict[str, int]:
