@@ -104,7 +104,7 @@ def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
     axes.errorbar(
         ranks, means, yerr=[point.behind_error for point in points],
         color=INK, marker="o", markersize=5, linewidth=1.6, capsize=4,
-        label="adapter, ± 1 SE behind the best",
+        label="adapter, ± SE of its gap to the best",
     )  # fmt: skip
     axes.plot(
         [curve.chosen], [curve.points[curve.chosen].mean],
