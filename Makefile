@@ -9,6 +9,9 @@ TORCH ?=
 PIP_ARGS ?=
 PYTHON ?= python3
 
+# Threads that wait for each other sleep soon: see lorarec/cli/cores.py.
+export GOMP_SPINCOUNT ?= 1000
+
 VENV := .venv
 BIN := $(VENV)/bin
 CHOICE := $(VENV)/.lorarec-torch

@@ -47,16 +47,22 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def find_data(name: str) -> Path | None:
+    """The folder of a data set below `LORAREC_DATA`, or None where it is not there."""
+    found = os.environ.get("LORAREC_DATA", "")
+    folder = Path(found).resolve() / name
+    return folder if found and folder.is_dir() else None
+
+
 def data_folder(name: str) -> Path:
-    """The folder of a data set below `LORAREC_DATA`.
+    """`find_data`, for a script that is nothing without it.
 
     Raises:
         SystemExit: It is not there.
     """
-    found = os.environ.get("LORAREC_DATA", "")
-    folder = Path(found).resolve() / name
-    if found and folder.is_dir():
+    if (folder := find_data(name)) is not None:
         return folder
+    found = os.environ.get("LORAREC_DATA", "")
     state = f"is {found!r}, which has no folder {name}" if found else "is not set"
     say(f"LORAREC_DATA {state}. Expected the folder of the data sets, which holds {name}/.")
     raise SystemExit(2)

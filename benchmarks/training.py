@@ -2,12 +2,13 @@
 
     python benchmarks/training.py [--json FILE] [--quick | --full]
 
-Two tables are printed. The first trains one epoch of BPR with one negative a row, on made logs of
+Three tables are printed. The first trains one epoch of BPR with one negative a row, on made logs of
 the size of Gowalla, with lorarec's own loop and with a loop as tutorials write it: a `Dataset` that
 draws a negative for each row, a `DataLoader`, two `nn.Embedding` and `torch.optim.Adam`. The second
 looks up the same number of rows in tables of 1e5, 1e6 and 1e7 rows and takes one step. What is
-compared is run in turns in one process, and a ratio is the median of the rounds' ratios. Times are
-the processor's, one thread, so that other work on the machine counts for nothing.
+compared there is run in turns in one process, and a ratio is the median of the rounds' ratios. The
+third, where Gowalla is, is of `time_to_quality.py`. Times are the processor's, one thread, so that
+other work on the machine counts for nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import Measures, header, parser, say, table
+from benchmarks.common import Measures, find_data, header, parser, say, table
+from benchmarks.time_to_quality import NAME, time_to_quality
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.training.examples import DomainExamples
 from lorarec.training.hybrid import HybridOptimizer, OptimizerName
@@ -221,6 +223,10 @@ def main() -> None:
         measures.leave_out("rows_vs_recbole", "RecBole is not installed here")
     else:
         measures.leave_out("rows_vs_recbole", "RecBole is installed, and this script lacks its arm")
+    if find_data("gowalla_m1") is None:
+        measures.leave_out(NAME, "LORAREC_DATA has no folder gowalla_m1")
+    else:
+        time_to_quality(options.work, options.quick, measures)
     if not torch.cuda.is_available():
         measures.leave_out("gpu_*", "there is no GPU here")
     measures.finish(options.json)

@@ -34,7 +34,15 @@ def adapters(draw: st.DrawFn, kinds: tuple[str, ...] = ("lora", "full")) -> Call
     targets = draw(st.sets(st.sampled_from(["users", "items", "transform"])))
     ranks = {} if kind == "full" else {name: draw(rank) for name in sorted(targets)}
     alpha = draw(st.sampled_from([0.5, 1.0, 3.0]))
-    config = AdapterConfig(kind=kind, ranks=ranks, bias=draw(st.booleans()), alpha=alpha)  # type: ignore[arg-type]
+    apart = [] if kind == "full" else [name for name in ("users", "items") if name not in ranks]
+    whole = tuple(sorted(draw(st.sets(st.sampled_from(apart))))) if apart else ()
+    config = AdapterConfig(
+        kind=kind,  # type: ignore[arg-type]
+        ranks=ranks,
+        whole=whole,
+        bias=draw(st.booleans()),
+        alpha=alpha,
+    )
     rows = [sorted(draw(st.sets(st.integers(0, count - 1)))) for count in (USERS, ITEMS)]
     new = [draw(st.lists(st.sampled_from(IDS), unique=True)) for _ in range(2)]
     biased = sorted(draw(st.sets(st.integers(0, ITEMS + len(new[1]) - 1))))

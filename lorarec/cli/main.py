@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import click
 
+from lorarec.cli.cores import share_cores
 from lorarec.cli.options import common_options, settings_options
 from lorarec.errors import LorarecError, RankError, ToldElsewhereError, did_you_mean
 from lorarec.launch import launched
@@ -172,6 +173,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _obey_signals()
+    share_cores(os.environ)
     if not _talks(everywhere=True):
         _silence_stdout()
     code = _run(arguments)

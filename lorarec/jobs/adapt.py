@@ -22,7 +22,7 @@ from lorarec.jobs.search import Trained, search
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids, save_adapter
 from lorarec.lora.attach import linear_layers
 from lorarec.lora.config import AdapterConfig, full_config, lora_config, recorded_rank
-from lorarec.lora.size import AdapterSize, oversized
+from lorarec.lora.size import AdapterSize, oversized, without_excess
 from lorarec.lora.state import AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, library_versions
@@ -154,7 +154,11 @@ def train_adapter(
     if config.kind == "lora" and settings.adapt.rank == AUTO:
         auto = AutoRank(free_targets(chosen.base.model, settings.adapt.targets))
         config = auto.widest(config, chosen.base, data, touched)
-    warnings = oversized(config, chosen.base.model, touched)
+    warnings = [
+        f"{sentence} So it has values of its own in place of factors."
+        for sentence in oversized(config, chosen.base.model, touched)
+    ]
+    config = without_excess(config, chosen.base.model, touched)
     least = settings.data.min_domain_rows
     small = too_small(small_domains({domain: len(data.train)}, least), least, "train rows")
     warnings += [small] if small is not None else []
@@ -223,7 +227,7 @@ def recipe(settings: Settings, config: AdapterConfig) -> str:
     if config.kind == "lora" and settings.adapt.rank == AUTO:
         shown["rank"] = AUTO  # the shape is that of what is truncated
     shown |= settings.train.model_dump(include=set(SHARED))
-    shape = config.model_dump_json(exclude=None if config.layers else {"layers"})
+    shape = config.model_dump_json(exclude=None if config.whole else {"whole"})
     return sha256_bytes(repr(sorted(shown.items())).encode(), shape.encode())[:16]
 
 

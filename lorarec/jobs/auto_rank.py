@@ -20,7 +20,7 @@ from lorarec.jobs.listener import Listener
 from lorarec.jobs.search import Trained
 from lorarec.lora.config import TARGETS, AdapterConfig, parse_targets
 from lorarec.lora.narrow import geometric_grid, narrowed, saving_ranks
-from lorarec.lora.size import adapter_size
+from lorarec.lora.size import adapter_size, without_excess
 from lorarec.lora.state import TABLES, AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base
@@ -123,7 +123,15 @@ class AutoRank:
         check_validation(users, data.name, "auto")
         saving = saving_ranks(base.model, touched)
         widest = {name: geometric_grid(saving[name])[-1] for name in self.free}
-        return config.model_copy(update={"ranks": {**config.ranks, **widest}})
+        config = config.model_copy(update={"ranks": {**config.ranks, **widest}})
+        left = without_excess(config, base.model, touched).ranks
+        if not any(name in left for name in self.free):
+            raise ConfigError(
+                f"No rank saves anything on {', '.join(self.free)}: the base knows too few rows of "
+                f"{data.name!r}. Expected other targets, such as --targets users,items,transform,"
+                f"bias, or one rank: --rank {SINGLE}"
+            )
+        return config
 
     def choose(
         self,
@@ -161,16 +169,18 @@ class AutoRank:
 
         base.model.to(device)
         try:
-            wide = {name: state.config.ranks[name] for name in self.free}
+            # Where no rank saves anything a target has values of its own, and no rank.
+            ranks = state.config.ranks
+            wide = {name: ranks[name] for name in self.free if name in ranks}
             grid = geometric_grid(max(wide.values()))
             values = {rank: measured(_at_most(rank, wide)) for rank in grid}
             curve = curve_of(data.name, values, trained.untrained)
-            ranks = _at_most(curve.chosen, wide)
-            ranks, tried = _lowered(ranks, state, values[curve.best][RECALL], measured)
-            found = {name: float(value.mean()) for name, value in measured(ranks).items()}
+            chosen = _at_most(curve.chosen, wide)
+            chosen, tried = _lowered(chosen, state, values[curve.best][RECALL], measured)
+            found = {name: float(value.mean()) for name, value in measured(chosen).items()}
         finally:
             base.model.to("cpu")
-        model, config = narrowed(base.model, state, ranks)
+        model, config = narrowed(base.model, state, chosen)
         size = adapter_size(model, *(len(state.rows(name)) for name in TABLES))
         narrow = replace(
             trained,

@@ -57,24 +57,25 @@ def weighted_sum(
     alphas = {state.config.alpha for state in states}
     alpha = alphas.pop() if len(alphas) == 1 else 1.0
     full = any(state.config.kind == "full" for state in states)
+    whole: list[str] = []
     ranks: dict[str, int] = {}
     tensors: dict[str, Tensor] = {}
     grown: dict[str, list[str]] = {}
     for name in TABLES:
         grown[name], tensors[f"{name}.grown"] = _grown(pairs, name)
         rows = tensors[f"{name}.rows"] = _union([state.rows(name) for state in states])
-        if full:
+        if any(f"{name}.d" in state.tensors for state in states):
             tensors[f"{name}.d"] = _full_rows(pairs, name, rows)
+            whole += [] if full else [name]
             continue
         if asked := sum(state.config.ranks.get(name, 0) for state in states):
             ranks[name] = min(asked, first.dim)
         if (factors := _row_factors(pairs, name, rows, alpha)) is not None:
             ranks[name] = factors.rank
             tensors |= _stored(name, factors)
-    layers: list[str] = []
     for name in sorted({name for state in states for name in state.linear_targets}):
-        if any(name in state.config.layers for state in states):
-            layers.append(name)
+        if any(name in state.config.whole for state in states):
+            whole.append(name)
             tensors |= _whole_layer(pairs, name)
         elif (factors := _layer_factors(pairs, name, alpha)) is not None:
             ranks[name] = factors.rank
@@ -82,7 +83,7 @@ def weighted_sum(
     config = AdapterConfig(
         kind="full" if full else "lora",
         ranks=ranks,
-        layers=tuple(layers),
+        whole=tuple(whole),
         bias=any(state.config.bias for state in states),
         alpha=alpha,
         seed=first.config.seed,
@@ -119,15 +120,20 @@ def truncate(
     """
     for asked in [rank] if isinstance(rank, int) else rank.values():
         check_rank(asked, state)
-    if state.config.layers:
+
+    def meant(name: str) -> bool:
+        return isinstance(rank, int) or name in rank
+
+    whole = (*state.config.whole, *(TABLES if state.config.kind == "full" else ()))
+    if layers := [name for name in whole if name not in TABLES and meant(name)]:
         raise ConfigError(
-            f"The layers {', '.join(state.config.layers)} are trained whole, with constants that "
+            f"The layers {', '.join(layers)} are trained whole, with constants that "
             f"factors do not hold. Expected an adapter of factors, or full fine-tuning of a model "
             f"without layers."
         )
 
     def most(name: str) -> int:
-        return rank if isinstance(rank, int) else rank.get(name, state.dim)
+        return rank if isinstance(rank, int) else rank[name]
 
     alpha = state.config.alpha
     ranks, tensors = dict(state.config.ranks), dict(state.tensors)
@@ -135,6 +141,9 @@ def truncate(
     kept: dict[str, float] = {}
     for name in (*RANKED, *state.config.ranked_layers):
         product = state.product(name)
+        if not meant(name):
+            kept |= {} if product is None else {name: 1.0}
+            continue
         if (values := tensors.pop(f"{name}.d", None)) is not None:
             product = Product(values, torch.eye(state.dim))
         elif name in ranks and product is None:  # no row is touched: there is nothing but the rank
@@ -155,7 +164,8 @@ def truncate(
             f"Nothing of {state.config.describe()} is above rank {_shown(rank)}: truncated, it "
             f"would be the same adapter. Expected a rank below {max(ranks.values(), default=1)}."
         )
-    config = state.config.model_copy(update={"kind": "lora", "ranks": ranks})
+    whole = tuple(name for name in whole if not meant(name))
+    config = state.config.model_copy(update={"kind": "lora", "ranks": ranks, "whole": whole})
     for name in TABLES:  # without touched rows a table stores no factors
         if not len(tensors[f"{name}.rows"]):
             for part in FACTORS[name]:

@@ -75,7 +75,7 @@ def attach(
         ("items", touched.items, touched.grown_items),
     ):
         table = _table(base, name)
-        if config.kind == "full":
+        if config.kind == "full" or name in config.whole:
             modules[name] = FullRows(table, rows, grown, appended.get(name))
             continue
         rank = config.ranks.get(name)
@@ -99,7 +99,7 @@ def attach(
         count = len(touched.grown_items)
         modules["bias"] = DomainBias(_base_bias(base), own, count, appended.get("items"))
     modules |= with_layers(base, _layers(base, config, generator))
-    if "transform" in config.layers and isinstance(base.transform, nn.Linear):
+    if "transform" in config.whole and isinstance(base.transform, nn.Linear):
         modules["transform"] = FullLinear(base.transform)
     return base.replaced(**modules)
 
@@ -228,14 +228,13 @@ def _layers(
 ) -> dict[str, nn.Module]:
     """What stands in for linear layers of towers."""
     there = tower_layers(base)
-    asked = [name for name in config.layers if name != "transform"] + config.ranked_layers
-    if unknown := sorted(set(asked) - set(there)):
+    own = [name for name in config.whole if name not in SLOTS]
+    if unknown := sorted({*own, *config.ranked_layers} - set(there)):
         raise AdapterMismatchError(
             f"The adapter has the targets {unknown[:5]}, which this base has not. Expected layers "
             f"of the base it was trained on, {', '.join(there) or 'which has none'}."
         )
-    whole = {name: FullLinear(there[name]) for name in asked if name in config.layers}
-    return whole | {
+    return {name: FullLinear(there[name]) for name in own} | {
         name: LoRALinear(there[name], config.ranks[name], config.alpha, generator)
         for name in config.ranked_layers
     }

@@ -16,6 +16,9 @@ Target = Literal["users", "items", "transform", "bias"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 RANKED: tuple[Target, ...] = ("users", "items", "transform")
 """Targets of every base that have a rank; `bias` has none."""
+WHOLE = "full"
+"""In place of a rank: values of their own for the rows of a table, or for a layer."""
+Rank = int | Literal["full"] | None
 _LAYER = r"(user|item)_tower\.\w+(\.\w+)*"
 MIXED = "mixed"
 """Recorded as the rank where targets have different ones; the run's param `targets` has each."""
@@ -33,8 +36,9 @@ class AdapterConfig(BaseModel):
     ] = Field(default_factory=dict)
     """Target → rank r, for `users`, `items`, `transform` and linear layers of two towers such as
     `item_tower.layers.0`: from 1 to d, or to the smaller side of the layer."""
-    layers: tuple[Annotated[str, Field(pattern=f"^(transform|{_LAYER})$")], ...] = ()
-    """Of `full`: linear layers that are trained whole."""
+    whole: tuple[Annotated[str, Field(pattern=f"^(users|items|transform|{_LAYER})$")], ...] = ()
+    """Targets that have values of their own in place of factors. Of `full`, whose rows are so
+    anyway, linear layers; of `lora`, what factors would not save anything on."""
     bias: bool = True
     """Whether the domain has an item bias."""
     alpha: float = Field(default=1.0, gt=0)
@@ -48,7 +52,9 @@ class AdapterConfig(BaseModel):
         targets = [target for target in RANKED if target in self.ranks]
         named = [f"{target}:{self.ranks[target]}" for target in (*targets, *self.ranked_layers)]
         if self.kind == "full":
-            named = ["users", "items", *self.layers, *named]  # a sum may have a transform besides
+            named = ["users", "items", *self.whole, *named]  # a sum may have a transform besides
+        else:
+            named = [*(f"{target}:{WHOLE}" for target in self.whole), *named]
         return ",".join([*named, "bias"] if self.bias else named)
 
     @property
@@ -84,8 +90,9 @@ def lora_config(
         rank: r of every target that does not name its own.
         dim: d of the base.
         targets: Such as `items:8,users:4,transform,bias`; None is all four. A rank named there
-            wins over `rank`. Layers of towers are named as `layers` has them, or by a pattern such
-            as `item_tower.*`; without a rank of its own a layer that is smaller takes its largest.
+            wins over `rank`, and `full` in its place asks for values of their own in place of
+            factors. Layers of towers are named as `layers` has them, or by a pattern such as
+            `item_tower.*`; without a rank of its own a layer that is smaller takes its largest.
         alpha: Scale.
         seed: Of the initial factors.
         layers: Linear layers of the base's towers, each with its largest rank.
@@ -95,9 +102,10 @@ def lora_config(
             empty.
     """
     offered = (*TARGETS, *layers)
-    asked: dict[str, int | None] = (
+    parsed: dict[str, Rank] = (
         dict.fromkeys(TARGETS) if targets is None else parse_targets(targets, offered)
     )
+    asked = {name: value for name, value in parsed.items() if not isinstance(value, str)}
     ranks: dict[str, int] = {name: asked[name] or rank for name in RANKED if name in asked}
     for name, value in ranks.items():
         if not 1 <= value <= dim:
@@ -115,7 +123,8 @@ def lora_config(
                 f"side of the layer, such as --targets {name}:{min(8, largest)}."
             )
         ranks[name] = value
-    return AdapterConfig(ranks=ranks, bias="bias" in asked, alpha=alpha, seed=seed)
+    whole = tuple(name for name in offered if parsed.get(name) == WHOLE)
+    return AdapterConfig(ranks=ranks, whole=whole, bias="bias" in asked, alpha=alpha, seed=seed)
 
 
 def full_config(seed: int = 0, layers: Sequence[str] = ()) -> AdapterConfig:
@@ -125,11 +134,11 @@ def full_config(seed: int = 0, layers: Sequence[str] = ()) -> AdapterConfig:
         seed: Of the record; nothing is drawn.
         layers: Linear layers that are trained whole too.
     """
-    return AdapterConfig(kind="full", bias=True, seed=seed, layers=tuple(layers))
+    return AdapterConfig(kind="full", bias=True, seed=seed, whole=tuple(layers))
 
 
-def parse_targets(text: str, offered: Sequence[str] = TARGETS) -> dict[str, int | None]:
-    """`items:8,users:4,bias` as target → rank, None where no rank is named.
+def parse_targets(text: str, offered: Sequence[str] = TARGETS) -> dict[str, Rank]:
+    """`items:8,users:full,bias` as target → rank or `full`, None where nothing is named.
 
     Args:
         text: Targets, or patterns of them with `*`, `?` and `[...]`.
@@ -139,7 +148,7 @@ def parse_targets(text: str, offered: Sequence[str] = TARGETS) -> dict[str, int 
         ConfigError: With what was found, what is expected and the nearest names.
     """
     example = "such as --targets items:8,users:4,transform:8,bias"
-    found: dict[str, int | None] = {}
+    found: dict[str, Rank] = {}
     for part in text.split(","):
         pattern, colon, number = part.strip().partition(":")
         names = [target for target in offered if fnmatchcase(target, pattern)]
@@ -156,23 +165,32 @@ def _ranked(
     names: Sequence[str],
     number: str | None,
     text: str,
-    before: Mapping[str, int | None],
+    before: Mapping[str, Rank],
     example: str,
-) -> dict[str, int | None]:
+) -> dict[str, Rank]:
     """The targets of one part of `--targets`, with its rank."""
-    found: dict[str, int | None] = {}
+    found: dict[str, Rank] = {}
     for name in names:
         if name in before:
             raise ConfigError(f"Target {name!r} stands twice in {text!r}. Expected it once.")
         if number is not None and name == "bias":
             raise ConfigError(f"The bias has no rank; {text!r} gives it one. Write {example}.")
-        try:
-            found[name] = None if number is None else int(number)
-        except ValueError:
-            raise ConfigError(
-                f"The rank of {name!r} in {text!r} is {number!r}. Expected a whole number, "
-                f"{example}."
-            ) from None
-        if found[name] is not None and (found[name] or 0) < 1:
-            raise ConfigError(f"The rank of {name!r} is {number}. Expected 1 or more, {example}.")
+        found[name] = _rank(name, number, text, example)
     return found
+
+
+def _rank(name: str, number: str | None, text: str, example: str) -> Rank:
+    if number is None:
+        return None
+    if number == WHOLE and name != "transform":
+        return "full"
+    try:
+        value = int(number)
+    except ValueError:
+        raise ConfigError(
+            f"The rank of {name!r} in {text!r} is {number!r}. Expected a whole number"
+            f"{'' if name == 'transform' else f' or {WHOLE}'}, {example}."
+        ) from None
+    if value < 1:
+        raise ConfigError(f"The rank of {name!r} is {number}. Expected 1 or more, {example}.")
+    return value

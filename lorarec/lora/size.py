@@ -89,31 +89,49 @@ def oversized(config: AdapterConfig, base: BaseModel, touched: Mapping[str, int]
         touched: Rows the adapter may move, by table: `users` and `items`.
     """
     sentences = []
-    for name, rows in touched.items():
-        rank = config.ranks.get(name)
-        if not rank or not rows:
+    for name, (rows, dim) in _moved(config, base, touched).items():
+        rank = config.ranks[name]
+        factors, values = factor_counts(rows, dim, rank)
+        if factors < values:
             continue
-        factors, values = factor_counts(rows, base.dim, rank)
-        if factors >= values:
-            best = largest_saving_rank(rows, base.dim)
-            advice = (
-                f"the largest rank that saves is {best}"
-                if best
-                else f"no rank saves with {rows} touched rows"
-            )
-            sentences.append(
-                f"Rank {rank} on {name} trains {factors:,} numbers where the {rows:,} touched rows "
-                f"have {values:,} of their own; {advice}."
-            )
-    layers = tower_layers(base)
-    for name in config.ranked_layers:
-        factors, values = factor_counts(
-            layers[name].out_features, layers[name].in_features, config.ranks[name]
+        best = largest_saving_rank(rows, dim)
+        if name in touched:
+            has = f"the {rows:,} touched rows have {values:,} of their own"
+            none = f"no rank saves with {rows} touched rows"
+        else:
+            has, none = f"the layer has {values:,} weights", "no rank saves with its shape"
+        sentences.append(
+            f"Rank {rank} on {name} trains {factors:,} numbers where {has}; "
+            f"{f'the largest rank that saves is {best}' if best else none}."
         )
-        if factors >= values:
-            best = largest_saving_rank(layers[name].out_features, layers[name].in_features)
-            sentences.append(
-                f"Rank {config.ranks[name]} on {name} trains {factors:,} numbers where the layer "
-                f"has {values:,} weights; the largest rank that saves is {best}."
-            )
     return sentences
+
+
+def without_excess(
+    config: AdapterConfig, base: BaseModel, touched: Mapping[str, int]
+) -> AdapterConfig:
+    """The same adapter with values of their own wherever factors would outnumber them.
+
+    Args:
+        config, base, touched: As `oversized` has them.
+    """
+    excess = [
+        name
+        for name, (rows, dim) in _moved(config, base, touched).items()
+        if (counts := factor_counts(rows, dim, config.ranks[name]))[0] >= counts[1]
+    ]
+    if not excess:
+        return config
+    ranks = {name: rank for name, rank in config.ranks.items() if name not in excess}
+    return config.model_copy(update={"ranks": ranks, "whole": (*config.whole, *excess)})
+
+
+def _moved(
+    config: AdapterConfig, base: BaseModel, touched: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """Rows and length of a row of what has factors, and has anything to be moved."""
+    tables = {name: (rows, base.dim) for name, rows in touched.items() if rows}
+    layers = {
+        name: (layer.out_features, layer.in_features) for name, layer in tower_layers(base).items()
+    }
+    return {name: shape for name, shape in (tables | layers).items() if name in config.ranks}

@@ -99,7 +99,7 @@ class AdapterState:
     @property
     def linear_targets(self) -> list[str]:
         """The transform and layers of towers that are moved, low-rank or whole."""
-        asked = {*self.config.ranks, *self.config.layers} - set(TABLES)
+        asked = {*self.config.ranks, *self.config.whole} - set(TABLES)
         return sorted(asked, key=lambda name: (name != "transform", name))
 
     def delta(self, name: str, slots: Tensor) -> Tensor:

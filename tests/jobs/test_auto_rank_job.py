@@ -155,3 +155,18 @@ def test_it_is_the_domains_adapter_from_then_on(world: World) -> None:
     taken = choose_adapter(world.store, None, base, "movies", SILENT)
     assert taken is not None
     assert taken.info.digest == done.adapter.info.digest
+
+
+def test_where_no_rank_saves_a_table_has_values_of_its_own(world: World) -> None:
+    """All users of the domain are one that the base knows, but for two that it does not."""
+    rows = world.frame.filter(pl.col("domain") == "movies")
+    few = [rows["user_id"][0], "new 1", "new 2"]
+    own = pl.Series("user_id", [few[place % 3] for place in range(rows.height)])
+    logs = pl.concat([world.frame, rows.with_columns(own, domain=pl.lit("tiny"))])
+    logs.write_parquet(world.logs)
+    options = {"adapt.rank": "auto", "adapt.targets": "users,items,bias"}
+    done = world.adapt("tiny", options, paths=[world.logs])
+    assert done.adapter.info.config.whole == ("users",)
+    assert set(done.adapter.info.config.ranks) == {"items"}
+    with pytest.raises(ConfigError, match="No rank saves anything on users"):
+        world.adapt("tiny", {**options, "adapt.targets": "users,bias"}, paths=[world.logs])

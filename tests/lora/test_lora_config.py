@@ -106,3 +106,15 @@ def test_a_recorded_shape_that_cannot_be_is_refused(edit: dict[str, object]) -> 
 def test_the_targets_are_told_in_one_order_whatever_order_they_were_stored_in() -> None:
     config = AdapterConfig(ranks={"transform": 3, "items": 2, "users": 1})
     assert config.describe() == "users:1,items:2,transform:3,bias"
+
+
+def test_values_of_their_own_are_asked_for_by_full_in_place_of_a_rank() -> None:
+    config = lora_config(8, 64, "items:full,users,bias")
+    assert (config.ranks, config.whole) == ({"users": 8}, ("items",))
+    assert config.describe() == "items:full,users:8,bias"
+
+
+@pytest.mark.parametrize("text", ["transform:full", "bias:full", "items:half"])
+def test_what_has_no_values_of_its_own_is_not_asked_for_them(text: str) -> None:
+    with pytest.raises(ConfigError, match="rank"):
+        lora_config(8, 64, text)

@@ -11,6 +11,7 @@ from random_adapters import adapter_of, as_towers, row_deltas
 
 from lorarec.errors import ConfigError
 from lorarec.lora.algebra import truncate
+from lorarec.lora.attach import restore
 from lorarec.lora.narrow import geometric_grid, narrowed, saving_ranks
 from lorarec.lora.size import factor_counts
 from lorarec.lora.state import AdapterState
@@ -82,3 +83,18 @@ def test_a_rank_of_one_target_out_of_range_is_refused(base: Base) -> None:
         truncate(state, {"items": 99})
     with pytest.raises(ConfigError, match=r"Nothing of .* is above rank items:3"):
         truncate(state, {"items": 3})
+
+
+def test_targets_that_are_not_named_keep_values_of_their_own(base: Base) -> None:
+    adapter = adapter_of(base, {}, kind="full")
+    found, kept = truncate(AdapterState.of(adapter), {"items": 2})
+    assert (found.config.kind, found.config.whole, found.config.ranks) == (
+        "lora",
+        ("users",),
+        {"items": 2},
+    )
+    assert 0 < kept["items"] < 1
+    model = restore(base.model, found.config, found.tensors)
+    assert torch.equal(
+        model.user_vectors(torch.arange(6)), adapter.model.user_vectors(torch.arange(6))
+    )

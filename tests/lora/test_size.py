@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from lorarec.lora.attach import Touched, attach
 from lorarec.lora.config import full_config, lora_config
-from lorarec.lora.size import adapter_size, factor_counts, largest_saving_rank, oversized
+from lorarec.lora.size import (
+    adapter_size,
+    factor_counts,
+    largest_saving_rank,
+    oversized,
+    without_excess,
+)
 from lorarec.models.matrix_factorization import MatrixFactorization
 
 
@@ -84,6 +90,15 @@ def test_what_has_no_factors_is_not_warned_of(kind: str) -> None:
     )
     rows = 0 if kind == "no rows" else 8
     assert oversized(config, base_of(8), {"users": rows, "items": rows}) == []
+
+
+def test_what_factors_would_not_save_has_values_of_its_own() -> None:
+    config = lora_config(4, 8, "users,items,bias")
+    found = without_excess(config, base_of(8), {"users": 6, "items": 100})
+    assert (found.ranks, found.whole) == ({"items": 4}, ("users",))
+    assert found.describe() == "users:full,items:4,bias"
+    assert lora_config(4, 8, found.describe()) == found
+    assert without_excess(found, base_of(8), {"users": 6, "items": 100}) is found
 
 
 def test_one_touched_row_saves_at_no_rank() -> None:

@@ -173,6 +173,8 @@ def test_layers_that_a_base_has_not_are_named(base: TwoTower) -> None:
 
 def test_factors_that_outnumber_a_layer_s_weights_are_told(base: TwoTower) -> None:
     (sentence,) = oversized(asked(base, "item_tower.layers.0:3"), base, {})
-    assert "Rank 3 on item_tower.layers.0 trains 30 numbers where the layer has 24" in sentence
+    assert (
+        "Rank 3 on item_tower.layers.0 trains 30 numbers where the layer has 24 weights" in sentence
+    )
     assert "largest rank that saves is 2" in sentence
     assert tower_layers(base)["item_tower.layers.0"].weight.numel() == 24
