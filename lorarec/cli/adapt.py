@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.adapt_domains import adapt_many
+from lorarec.cli.adapt_ranks import adapt_ranks, print_curve
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 @click.command(context_settings=CONTEXT)
 @click.option("--domain", metavar="D[,D]", help="The domain's name, or several names.")
 @click.option("--all-domains", is_flag=True, help="An adapter for every domain of the logs.")
-@click.option("--rank", type=int, metavar="R", help="Rank of every target.  [default: 8]")
+@click.option(
+    "--rank", metavar="R|R,R|auto",
+    help="Rank of every target; several for an adapter of each; or auto.  [default: 8]",
+)  # fmt: skip
 @base_option
 @click.option(
     "--targets", metavar="LIST",
@@ -42,7 +46,7 @@ def adapt(
     settings: Settings,
     domain: str | None,
     all_domains: bool,
-    rank: int | None,
+    rank: str | None,
     base: str | None,
     targets: str | None,
     paths: tuple[Path, ...],
@@ -62,10 +66,18 @@ def adapt(
     --all-domains those below [data] min_domain_rows are passed over. One that diverges leaves the
     others as they are; then the exit code is 2 after all are done.
 
+    Of several ranks each is trained in a run of its own under one that compares them. With auto the
+    largest useful rank is trained and truncated, and every target gets its smallest rank whose
+    validation recall is within one standard error of the best, users paired. Either way the run has
+    the curve as rank_curve.png, and a rank in --targets stays as it is. Later commands take the
+    adapter that was chosen.
+
     \b
     Example:
       lorarec adapt --domain books --rank 8
       lorarec adapt --all-domains --rank 8
+      lorarec adapt --domain books --rank auto
+      lorarec adapt --domain books --rank 2,4,8,16
       lorarec adapt --domain games --targets items:4,bias
     """
     from lorarec.cli.listening import listening
@@ -85,6 +97,9 @@ def adapt(
     )
     if domain is None or "," in domain:
         adapt_many(settings, domain, base, paths, as_json)
+        return
+    if isinstance(settings.adapt.rank, tuple):
+        adapt_ranks(settings, domain, base, paths, as_json)
         return
     with listening() as listener:
         done = job(settings, domain, open_store(settings.tracking), base, paths, listener)
@@ -107,6 +122,7 @@ def adapt(
         "untrained": before,
         "metrics": after,
         "warnings": done.warnings,
+        "ranks": done.decision.record() if done.decision else None,
     }
     if as_json:
         print_json(result)
@@ -125,6 +141,8 @@ def adapt(
         ],
         whole=("adapter",),
     )
+    if done.decision:
+        print_curve(done.decision.curve)
     print_table(
         ["validation", "recall@20", "nDCG"],
         [

@@ -44,7 +44,7 @@ def targets(
     from lorarec.jobs.targets import targets as job
     from lorarec.tracking.store import open_store
 
-    rank = settings.adapt.rank if rank is None else rank
+    rank = settings.adapt.single_rank if rank is None else rank
     with listening() as listener:
         store = open_store(settings.tracking, write=False)
         found = job(store, rank, base, domain, paths, listener)

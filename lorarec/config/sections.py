@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from lorarec.config.moments import second_of
+from lorarec.config.ranks import SINGLE, Rank
 from lorarec.errors import did_you_mean
 
 COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "split", "event")
@@ -310,8 +311,9 @@ class Adapt(Section):
     precision, seed, device and threads.
     """
 
-    rank: int = Field(default=8, ge=1, le=4096)
-    """r, from 1 to the base's dimension."""
+    rank: Rank = SINGLE
+    """r, from 1 to the base's dimension; several such as `2,4,8`, each an adapter of its own; or
+    `auto`, for each target the smallest that validates as well as the best."""
 
     alpha: Positive = 1.0
     """Scale of the low-rank delta before 1/√r, above 0."""
@@ -345,6 +347,13 @@ class Adapt(Section):
 
     patience: int = Field(default=5, ge=1)
     """Validations without a better nDCG before training stops."""
+
+    @property
+    def single_rank(self) -> int:
+        """The rank as one number where one is needed: of several the largest, 8 for `auto`."""
+        if isinstance(self.rank, int):
+            return self.rank
+        return max(self.rank) if isinstance(self.rank, tuple) else SINGLE
 
 
 class Evaluate(Section):

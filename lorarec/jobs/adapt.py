@@ -9,8 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from lorarec.config import Settings
+from lorarec.config.ranks import AUTO, SINGLE
 from lorarec.data.small_domains import small_domains, too_small
 from lorarec.data.source import DataSource
+from lorarec.errors import ConfigError
+from lorarec.jobs.auto_rank import AutoRank, Decision, free_targets, record_curve
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.domain import DomainData, domain_data, touched_counts
 from lorarec.jobs.listener import SILENT, Listener
@@ -20,6 +23,7 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, grown_ids
 from lorarec.lora.attach import linear_layers
 from lorarec.lora.config import AdapterConfig, full_config, lora_config, recorded_rank
 from lorarec.lora.size import AdapterSize, oversized, without_excess
+from lorarec.lora.state import AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
@@ -45,6 +49,8 @@ class Adapted:
     """Of the whole search over step sizes."""
     stored: int
     """Bytes on disk."""
+    decision: Decision | None = None
+    """How its ranks were chosen, with `--rank auto`."""
 
 
 def adapt(
@@ -81,11 +87,22 @@ def adapt(
 def shape(settings: Settings, base: Base) -> AdapterConfig:
     """The adapter that `settings.adapt` describes on a base.
 
+    With `rank` auto its free targets have rank 1, until the rows that they touch are known.
+
     Raises:
-        ConfigError: The rank or the targets do not fit it.
+        ConfigError: The rank or the targets do not fit it, several ranks are asked for, or with
+            auto no target's rank is left to choose.
     """
+    rank = settings.adapt.rank
+    if isinstance(rank, tuple):
+        raise ConfigError(
+            f"Setting adapt.rank is {','.join(map(str, rank))}, which is a sweep: one adapter for "
+            f"each rank. Expected one rank here, or auto: --rank {SINGLE}"
+        )
+    if rank == AUTO:
+        free_targets(base.model, settings.adapt.targets)
     return lora_config(
-        settings.adapt.rank,
+        1 if rank == AUTO else rank,
         base.model.dim,
         settings.adapt.targets,
         settings.adapt.alpha,
@@ -123,12 +140,20 @@ def train_adapter(
     source: DataSource,
     listen: Listener,
     parent: str | None = None,
+    compared: bool = False,
 ) -> Adapted:
-    """Train one adapter on split logs inside a run of its own, under the run `parent` if any."""
+    """Train one adapter on split logs inside a run of its own, under the run `parent` if any.
+
+    Where `compared`, it is one of several of which one will be chosen: until then none is.
+    """
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     data = domain_data(chosen.base, frame, domain)
     touched = touched_counts(chosen.base, data)
+    auto: AutoRank | None = None
+    if config.kind == "lora" and settings.adapt.rank == AUTO:
+        auto = AutoRank(free_targets(chosen.base.model, settings.adapt.targets))
+        config = auto.widest(config, chosen.base, data, touched)
     warnings = [
         f"{sentence} So it has values of its own in place of factors."
         for sentence in oversized(config, chosen.base.model, touched)
@@ -139,7 +164,7 @@ def train_adapter(
     warnings += [small] if small is not None else []
     for warning in warnings:
         listen.say(f"Warning: {warning}")
-    rank = recorded_rank(config)
+    rank = AUTO if auto else recorded_rank(config)
     kind = "adapt" if config.kind == "lora" else "full"
     tags = standard_tags(
         domain=domain,
@@ -151,16 +176,33 @@ def train_adapter(
         cutoff=chosen.base.info.split.t_test,
         device=device,
         recipe=recipe(settings, config),
+        chosen="no" if compared else None,
     )
     shown = f"r{rank}" if isinstance(rank, int) else rank
     name = "-".join(part for part in (kind, domain, shown) if part)
-    params = {**settings.flat(), "domain": domain, "targets": config.describe()}
+    params = {**settings.flat(), "domain": domain}
     recorded = store.run(
         name, kind, params=params, tags=tags, config=settings.model_dump(), parent=parent
     )
     with recorded as run:
         trained = search(settings, config, chosen.base, data, device, listen, run)
         adapter = _finished(trained, config, chosen.base, data, source)
+        decision: Decision | None = None
+        if auto is not None:
+            wide = AdapterState.of(adapter)
+            trained, config, decision = auto.choose(
+                trained, wide, chosen.base, data, device, listen
+            )
+            adapter = _finished(trained, config, chosen.base, data, source)
+            run.set_tags(standard_tags(rank=recorded_rank(config)))
+            record_curve(
+                run,
+                decision.curve,
+                decision.record(),
+                f"{domain}: one adapter, truncated to each rank",
+                f"trained {wide.config.describe()}; kept {config.describe()}",
+            )
+        run.log_params({"targets": config.describe()})
         with run.artifact_folder("adapter") as folder:
             save_adapter(adapter, folder)
             stored = sum(file.stat().st_size for file in folder.iterdir())
@@ -175,12 +217,15 @@ def train_adapter(
         warnings,
         trained.seconds,
         stored,
+        decision,
     )
 
 
 def recipe(settings: Settings, config: AdapterConfig) -> str:
     """A digest of all that decides how an adapter is trained, to find one made the same way."""
     shown = settings.adapt.model_dump(exclude={"rank", "targets", "alpha"})
+    if config.kind == "lora" and settings.adapt.rank == AUTO:
+        shown["rank"] = AUTO  # the shape is that of what is truncated
     shown |= settings.train.model_dump(include=set(SHARED))
     shape = config.model_dump_json(exclude=None if config.whole else {"whole"})
     return sha256_bytes(repr(sorted(shown.items())).encode(), shape.encode())[:16]

@@ -11,7 +11,7 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import Base, load_base
 from lorarec.record import load_record
 from lorarec.tracking.info import RunInfo
-from lorarec.tracking.registry import newest, newest_base, resolve
+from lorarec.tracking.registry import newest_adapter, newest_base, resolve
 from lorarec.tracking.store import Store
 
 NO_ADAPTER = "none"
@@ -66,7 +66,7 @@ def choose_adapter(
         listen.say("Adapter: none, the bare base.")
         return None
     if uri is None:
-        info = newest(store, "adapt", domain=domain, base_digest=base.digest)
+        info = newest_adapter(store, domain=domain, base_digest=base.digest)
         if info is None:
             return None
         listen.say(f"Adapter: {_named(info)}, the newest of {domain} on this base.")

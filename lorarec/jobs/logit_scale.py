@@ -124,7 +124,7 @@ def fitting_scale(
         listen.say("No domain has validation rows: scores keep the scale they have.")
         return 1.0
     dim = base.model.dim
-    config = lora_config(min(settings.adapt.rank, dim), dim, seed=seed)
+    config = lora_config(min(settings.adapt.single_rank, dim), dim, seed=seed)
     single = settings.with_options({"adapt.learning_rate_grid": [1.0]})
     quiet = Listener(begin=listen.begin, step=listen.step)
     tried: dict[float, float] = {}

@@ -13,7 +13,7 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import BaseInfo
 from lorarec.record import load_record
 from lorarec.tracking.info import RunInfo
-from lorarec.tracking.registry import finished, newest, newest_base, resolve
+from lorarec.tracking.registry import finished, newest_adapter, newest_base, resolve
 from lorarec.tracking.store import Store
 
 ADAPTER_KINDS = ("adapt", "full", "sum", "truncate", "quantize", "peft-import")
@@ -111,7 +111,7 @@ def base_digest(store: Store, uri: str) -> str:
 def _newest_of(store: Store, domain: str, base: str | None) -> RunInfo:
     on = newest_base(store) if base is None else None
     digest = base_digest(store, base) if base else on.tag("base_digest") if on else None
-    found = newest(store, "adapt", domain=domain, base_digest=digest) if digest else None
+    found = newest_adapter(store, domain=domain, base_digest=digest) if digest else None
     if found is None:
         there = {info.domain for info in finished(store, ["adapt"], base_digest=digest)}
         known = did_you_mean(domain, [name for name in there if name])

@@ -7,7 +7,7 @@ SVD of their small core. Both are computed in float64 and stored in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -98,7 +98,9 @@ def weighted_sum(
     )
 
 
-def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, float]]:
+def truncate(
+    state: AdapterState, rank: int | Mapping[str, int]
+) -> tuple[AdapterState, dict[str, float]]:
     """The nearest adapter whose every target has at most a rank, by `products.truncated`.
 
     Nearest for each table's delta over the touched rows, for the transform and for layers, in the
@@ -108,7 +110,7 @@ def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, fl
 
     Args:
         state: Of any kind.
-        rank: r, 1 to d.
+        rank: r, 1 to d; or target → r, and a target that is not named stays as it is.
 
     Returns:
         The adapter, and for each ranked target the share of its squared norm that is kept.
@@ -116,29 +118,42 @@ def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, fl
     Raises:
         ConfigError: The rank is out of range, no target is above it, or layers are whole.
     """
-    check_rank(rank, state)
-    if layers := [name for name in state.config.whole if name not in TABLES]:
+    for asked in [rank] if isinstance(rank, int) else rank.values():
+        check_rank(asked, state)
+
+    def meant(name: str) -> bool:
+        return isinstance(rank, int) or name in rank
+
+    whole = (*state.config.whole, *(TABLES if state.config.kind == "full" else ()))
+    if layers := [name for name in whole if name not in TABLES and meant(name)]:
         raise ConfigError(
             f"The layers {', '.join(layers)} are trained whole, with constants that "
             f"factors do not hold. Expected an adapter of factors, or full fine-tuning of a model "
             f"without layers."
         )
+
+    def most(name: str) -> int:
+        return rank if isinstance(rank, int) else rank[name]
+
     alpha = state.config.alpha
     ranks, tensors = dict(state.config.ranks), dict(state.tensors)
     name: str
     kept: dict[str, float] = {}
     for name in (*RANKED, *state.config.ranked_layers):
         product = state.product(name)
+        if not meant(name):
+            kept |= {} if product is None else {name: 1.0}
+            continue
         if (values := tensors.pop(f"{name}.d", None)) is not None:
             product = Product(values, torch.eye(state.dim))
         elif name in ranks and product is None:  # no row is touched: there is nothing but the rank
-            ranks[name] = min(rank, ranks[name])
+            ranks[name] = min(most(name), ranks[name])
         if product is None:
             continue
         kept[name] = 1.0
-        if product.rank > rank or values is not None:
+        if product.rank > most(name) or values is not None:
             scale = 1.0 if values is not None else state.scales[name]
-            nearest, kept[name] = truncated(product, rank)
+            nearest, kept[name] = truncated(product, most(name))
             fresh = math.sqrt(state.dim) if name in TABLES else 1.0
             own = scale / fresh / _scale(alpha, max(nearest.rank, 1))
             factors = Product(nearest.left * own, nearest.right * fresh)
@@ -146,15 +161,22 @@ def truncate(state: AdapterState, rank: int) -> tuple[AdapterState, dict[str, fl
             tensors |= _stored(name, factors)
     if dict(state.config.ranks) == ranks and state.config.kind == "lora":
         raise ConfigError(
-            f"Nothing of {state.config.describe()} is above rank {rank}: truncated, it would be "
-            f"the same adapter. Expected a rank below {max(ranks.values(), default=1)}."
+            f"Nothing of {state.config.describe()} is above rank {_shown(rank)}: truncated, it "
+            f"would be the same adapter. Expected a rank below {max(ranks.values(), default=1)}."
         )
-    config = state.config.model_copy(update={"kind": "lora", "ranks": ranks, "whole": ()})
+    whole = tuple(name for name in whole if not meant(name))
+    config = state.config.model_copy(update={"kind": "lora", "ranks": ranks, "whole": whole})
     for name in TABLES:  # without touched rows a table stores no factors
         if not len(tensors[f"{name}.rows"]):
             for part in FACTORS[name]:
                 tensors.pop(f"{name}.{part}", None)
     return replace(state, config=config, tensors=tensors, scales=_scales(config)), kept
+
+
+def _shown(rank: int | Mapping[str, int]) -> str:
+    if isinstance(rank, int):
+        return str(rank)
+    return ",".join(f"{name}:{value}" for name, value in rank.items())
 
 
 def check_rank(rank: int, state: AdapterState) -> None:

@@ -69,6 +69,11 @@ class RunInfo:
         return int(text) if text and text.isdigit() else None
 
     @property
+    def passed_over(self) -> bool:
+        """Whether it was one of several of which another was chosen, or none yet."""
+        return self.tag("chosen") == "no"
+
+    @property
     def part(self) -> str | None:
         """The part of the split that an `evaluate` was about; None for another kind."""
         # Runs of before the tag have the parameter.

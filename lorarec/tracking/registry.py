@@ -21,6 +21,7 @@ __all__ = [
     "finished",
     "nested_runs",
     "newest",
+    "newest_adapter",
     "newest_base",
     "recent_runs",
     "resolve",
@@ -82,6 +83,20 @@ def finished(
             yield info
 
 
+def newest_adapter(store: Store, **tags: str | None) -> RunInfo | None:
+    """The finished `adapt` that began last; of a sweep over ranks only the one that it chose.
+
+    Args:
+        store: Where to look.
+        **tags: As for `newest`.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    found = finished(store, ["adapt"], page=20, **tags)
+    return next((info for info in found if not info.passed_over), None)
+
+
 def newest_base(store: Store, **tags: str | None) -> RunInfo | None:
     """The finished run that made a base, trained or imported, and began last; as `newest`."""
     found = [newest(store, kind, **tags) for kind in ("pretrain", "import")]
@@ -107,7 +122,9 @@ def nested_runs(store: Store, run_id: str) -> list[RunInfo]:
 
 
 def recent_runs(store: Store, limit: int = 20) -> list[RunInfo]:
-    """The project's runs, newest first, whatever became of them; a search without its trials.
+    """The project's runs, newest first, whatever became of them.
+
+    A search is without its trials, and a sweep over ranks with none but the one that it chose.
 
     Raises:
         StoreError: The store refused.
@@ -115,6 +132,8 @@ def recent_runs(store: Store, limit: int = 20) -> list[RunInfo]:
     query = f"tags.`{TAG}kind` != '' and tags.`{TAG}kind` != 'trial'"
     runs: list[RunInfo] = []
     for info in _search(store, query, page=min(limit, PAGE)):
+        if info.passed_over:
+            continue
         runs.append(info)
         if len(runs) >= limit:
             break

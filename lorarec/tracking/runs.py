@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorarec.errors import StoreError
-from lorarec.storage import atomic_dir, write_json, write_text
+from lorarec.storage import atomic_dir, atomic_path, write_json, write_text
 from lorarec.tracking.interrupts import held
 from lorarec.tracking.refusals import refusals
 
@@ -31,6 +31,7 @@ KINDS = (
     "adapt-all",
     "full",
     "evaluate",
+    "sweep",
     "tune",
     "trial",
     "sum",
@@ -61,6 +62,7 @@ STANDARD_TAGS = (
     "source_digest",
     "leak",
     "trial",
+    "chosen",
 )
 """Written as `lorarec.domain` and so on; `lorarec.kind`, `.version` and `.git_sha` come along."""
 
@@ -193,7 +195,7 @@ class Run:
             StoreError: The store or the disk refused.
         """
         plain = _without_nan(json.loads(json.dumps(value, default=str)))
-        self._log_file(name, lambda path: write_json(path, plain))
+        self.log_file(name, lambda path: write_json(path, plain))
 
     def log_text(self, name: str, text: str) -> None:
         """Keep `text` as the artifact `name`, such as `best.toml`, in place of one that is there.
@@ -201,12 +203,18 @@ class Run:
         Raises:
             StoreError: The store or the disk refused.
         """
-        self._log_file(name, lambda path: write_text(path, text))
+        self.log_file(name, lambda path: write_text(path, text))
 
-    def _log_file(self, name: str, write: Callable[[Path], None]) -> None:
+    def log_file(self, name: str, write: Callable[[Path], None]) -> None:
+        """Keep what `write` puts at a path as the artifact `name`, such as `rank_curve.png`.
+
+        Raises:
+            StoreError: The store or the disk refused.
+        """
         local = local_folder(self._artifacts)
         if local is not None:
-            write(local / name)
+            with atomic_path(local / name) as path:
+                write(path)
             return
         with tempfile.TemporaryDirectory() as folder, refusals(self._store_uri):
             file = Path(folder) / Path(name).name

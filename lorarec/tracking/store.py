@@ -97,6 +97,16 @@ class Store:
         self._writable()
         return reopened(self.client, self.uri, run_id)
 
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run that has ended, which stays as it ended otherwise.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        with refusals(self.uri):
+            for key, value in tags.items():
+                self.client.set_tag(run_id, key, value)
+
     def killed(self, run_id: str) -> None:
         """End a run as KILLED whose own process is gone and could not.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ PAIR_BLOCK = 2**24
 """Scores compared with held-out ones at once, for the same reason."""
 CUT = 20
 """k of the validation recall."""
+METRICS = (f"valid_recall_at_{CUT}", "valid_ndcg")
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,18 @@ class RankingValidation:
         """
         if not self._domains:
             return {}
-        means = torch.stack([_measure(models[d.name], d) for d in self._domains]).mean(0)
-        return {"valid_recall_at_20": float(means[0]), "valid_ndcg": float(means[1])}
+        means = torch.stack([_measure(models[d.name], d).mean(1) for d in self._domains]).mean(0)
+        return {name: float(mean) for name, mean in zip(METRICS, means, strict=True)}
+
+    @torch.no_grad()
+    def by_user(self, models: Mapping[str, BaseModel]) -> dict[str, Array]:
+        """What the means are of: float64 (m,) by metric, the users in the order of their rows.
+
+        Args:
+            models: The model of each domain by its name; several domains are one after the other.
+        """
+        values = [_measure(models[d.name], d).cpu().numpy() for d in self._domains]
+        return dict(zip(METRICS, np.concatenate(values, axis=1), strict=True)) if values else {}
 
 
 def _prepare(
@@ -122,6 +135,7 @@ def _places(
 
 
 def _measure(model: BaseModel, domain: _Domain) -> Tensor:
+    """Recall and nDCG of each user: float64 (2, m)."""
     items = model.item_vectors(domain.catalogue)
     bias = model.item_bias(domain.catalogue)
     count = len(domain.users)
@@ -142,7 +156,7 @@ def _measure(model: BaseModel, domain: _Domain) -> Tensor:
         hits.index_add_(0, user, ((rank <= CUT) & ~lost).double())
     held = torch.bincount(domain.held[0], minlength=count) + domain.outside
     best = (1 / torch.log2(torch.arange(2, int(held.max()) + 2, device=held.device))).cumsum(0)
-    return torch.stack([(hits / held).mean(), (gain / best[held.long() - 1]).mean()])
+    return torch.stack([hits / held, gain / best[held.long() - 1]])
 
 
 def _ranks(scores: Tensor, users: Tensor, own: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from lorarec.tracking import (
     resolve,
     standard_tags,
 )
+from lorarec.tracking.registry import newest_adapter
 
 
 @pytest.fixture
@@ -58,6 +59,28 @@ def test_an_adapter_is_of_its_domain_and_its_base(store: Store) -> None:
     assert found is not None
     assert found.run_id == wanted
     assert newest(store, "adapt", domain="music", base_digest="two") is None
+
+
+def test_of_adapters_that_are_compared_only_the_chosen_is_the_newest(store: Store) -> None:
+    wanted = recorded(store, "adapt", domain="books", chosen="yes")
+    for _ in range(25):  # more than are asked for at once
+        recorded(store, "adapt", domain="books", chosen="no")
+    found = newest_adapter(store, domain="books")
+    assert found is not None
+    assert found.run_id == wanted
+    assert [run.run_id for run in recent_runs(store)] == [wanted]
+    assert newest_adapter(store, domain="music") is None
+    alone = recorded(store, "adapt", domain="books")
+    assert (found := newest_adapter(store, domain="books")) is not None
+    assert found.run_id == alone
+
+
+def test_a_run_that_has_ended_can_be_tagged(store: Store) -> None:
+    run_id = recorded(store, "adapt", chosen="no")
+    ended = find_run(store, run_id).ended
+    store.tag(run_id, standard_tags(chosen="yes"))
+    found = find_run(store, run_id)
+    assert (found.passed_over, found.status, found.ended) == (False, "FINISHED", ended)
 
 
 @pytest.mark.parametrize("domain", ["men's wear", 'a "quoted" one', "back\\slash", "ünï %", "a`b"])

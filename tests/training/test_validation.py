@@ -208,3 +208,21 @@ def test_many_users_are_drawn_by_the_seed(
 
     assert run(1) == run(1)
     assert len({run(seed)["valid_ndcg"] for seed in range(5)}) > 1
+
+
+def test_the_values_of_users_are_what_the_means_are_of(indexed: Indexed) -> None:
+    rows = ["0 0 d train", "0 1 d train", "0 2 d train", "1 0 d train", "2 2 d train"]
+    logs = indexed([*rows, "1 1 d valid", "1 2 d valid", "2 0 d valid"], 3, 3)
+    ranks = RankingValidation(logs.part("train"), logs.part("valid"), ["d"])
+    model = {"d": scoring([[0.0, 0.0, 0.0], [0.0, 2.0, 1.0], [1.0, 2.0, 0.0]])}
+    values = ranks.by_user(model)
+    assert values["valid_recall_at_20"].tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(values["valid_ndcg"], [1.0, 1 / math.log2(3)])
+    means = {name: pytest.approx(float(value.mean())) for name, value in values.items()}
+    assert ranks(model) == means
+
+
+def test_without_validation_users_there_are_no_values(indexed: Indexed) -> None:
+    logs = indexed(["0 0 d train"], 1, 1)
+    ranks = RankingValidation(logs.part("train"), logs.part("valid"), ["d"])
+    assert ranks.by_user({}) == {}
