@@ -10,7 +10,7 @@ differs the script ends with an error. Settings are the defaults, rank 8, but fo
 or, with --full, as many as the settings say. It decides nothing but when an adapter stops early.
 
 Two sets of domains are measured: XMarket's seven markets, where training takes most of the time,
-and 16 made domains of some 300 train rows, where starting a command does. --quick has three of
+and 16 made domains of some 400 train rows, where starting a command does. --quick has three of
 those alone. Before them, what it would gain to batch the domains into one step.
 """
 

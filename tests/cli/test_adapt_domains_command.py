@@ -67,3 +67,15 @@ def test_one_that_fails_is_named_after_the_others_are_printed(
     assert done.json["failed"] == {"games": "The loss became nan."}
     assert len(done.json["done"]) == 2
     assert "1 of 3 domains could not be adapted to: games." in done.err
+
+
+def test_ranks_are_chosen_for_each_of_many_domains(world: World, ran: Ran) -> None:
+    found = ran("adapt", "--domain", "movies,books", "--rank", "auto", "--json").json
+    assert [outcome["domain"] for outcome in found["done"]] == ["books", "movies"]
+    assert all("users:" in outcome["targets"] for outcome in found["done"])
+
+
+def test_several_ranks_of_several_domains_are_refused(world: World, ran: Ran) -> None:
+    done = ran("adapt", "--all-domains", "--rank", "2,4")
+    assert done.code == 2
+    assert "2,4, which is a sweep" in done.err
