@@ -1,9 +1,9 @@
 """`--rank auto`: train once at the widest rank, truncate, and keep the smallest that is as good.
 
 What is trained at the largest rank of a geometric grid holds every smaller one: its truncation is
-the nearest adapter of that rank, costs a QR and an SVD of thin factors, and validates better than
-an adapter that was trained at a small rank (`benchmarks/NOTES.md`, 2026-11-24). So the whole curve
-costs one training.
+the nearest adapter of that rank, costs a QR and an SVD of thin factors, and ranks no worse than one
+that was trained at a small rank (`benchmarks/NOTES.md`, 2026-11-24). So the whole curve costs one
+training.
 """
 
 from __future__ import annotations
