@@ -69,9 +69,15 @@ def adapters(draw: st.DrawFn, kinds: tuple[str, ...] = ("lora", "full")) -> Call
     return build
 
 
-def adapter_of(base: Base, ranks: dict[str, int], seed: int = 0, kind: str = "lora") -> Adapter:
+def adapter_of(
+    base: Base,
+    ranks: dict[str, int],
+    seed: int = 0,
+    kind: str = "lora",
+    whole: tuple[str, ...] = (),
+) -> Adapter:
     """Every row touched, nothing grown."""
-    config = AdapterConfig(kind=kind, ranks=ranks, bias=True, alpha=1.5)  # type: ignore[arg-type]
+    config = AdapterConfig(kind=kind, ranks=ranks, whole=whole, bias=True, alpha=1.5)  # type: ignore[arg-type]
     none = torch.empty(0, DIM)
     touched = Touched(torch.arange(USERS), torch.arange(ITEMS), none, none, torch.arange(ITEMS))
     model = attach(base.model, config, touched).requires_grad_(False)

@@ -1,4 +1,4 @@
-"""`lorarec adapt`: one adapter for one domain."""
+"""`lorarec adapt`: one adapter for one domain, or one for each of many."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lorarec.cli.adapt_domains import adapt_many
 from lorarec.cli.adapt_ranks import adapt_ranks, print_curve
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
@@ -14,7 +15,6 @@ from lorarec.cli.shared import (
     base_option,
     data_option,
     device_option,
-    domain_option,
     json_option,
     seed_option,
 )
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=CONTEXT)
-@domain_option
+@click.option("--domain", metavar="D[,D]", help="The domain's name, or several names.")
+@click.option("--all-domains", is_flag=True, help="An adapter for every domain of the logs.")
 @click.option(
     "--rank", metavar="R|R,R|auto",
     help="Rank of every target; several for an adapter of each; or auto.  [default: 8]",
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def adapt(
     settings: Settings,
-    domain: str,
+    domain: str | None,
+    all_domains: bool,
     rank: str | None,
     base: str | None,
     targets: str | None,
@@ -53,12 +55,16 @@ def adapt(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Train a LoRA adapter for one domain on a frozen base.
+    """Train a LoRA adapter for a domain, or one for each of many, on a frozen base.
 
     Without --targets: row LoRA on users and items, a transform of the items, an item bias of the
     domain, and full vectors for ids that the base has never seen. The step size is chosen on
     validation. A domain with fewer train rows than [data] min_domain_rows gets a warning. Layers of
     a two-tower base are targets too, by name or pattern, such as item_tower.*.
+
+    Of many domains each gets the adapter that it would get alone, in a run under one for all. With
+    --all-domains those below [data] min_domain_rows are passed over. One that diverges leaves the
+    others as they are; then the exit code is 2 after all are done.
 
     Of several ranks each is trained in a run of its own under one that compares them. With auto the
     largest useful rank is trained and truncated, and every target gets its smallest rank whose
@@ -69,6 +75,7 @@ def adapt(
     \b
     Example:
       lorarec adapt --domain books --rank 8
+      lorarec adapt --all-domains --rank 8
       lorarec adapt --domain books --rank auto
       lorarec adapt --domain books --rank 2,4,8,16
       lorarec adapt --domain games --targets items:4,bias
@@ -77,6 +84,8 @@ def adapt(
     from lorarec.jobs.adapt import adapt as job
     from lorarec.tracking.store import open_store
 
+    if (domain is None) != all_domains:
+        raise click.UsageError("Expected either --domain D or --all-domains.")
     settings = settings.with_options(
         {
             "adapt.rank": rank,
@@ -86,6 +95,9 @@ def adapt(
             "train.device": device,
         }
     )
+    if domain is None or "," in domain:
+        adapt_many(settings, domain, base, paths, as_json)
+        return
     if isinstance(settings.adapt.rank, tuple):
         adapt_ranks(settings, domain, base, paths, as_json)
         return

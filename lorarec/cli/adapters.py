@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from lorarec.cli.adapters_diff import diff
+from lorarec.cli.adapters_export import export
+from lorarec.cli.adapters_import import import_
 from lorarec.cli.adapters_list import list_
 from lorarec.cli.adapters_merge import merge
 from lorarec.cli.adapters_quantize import quantize
@@ -28,5 +30,5 @@ def adapters() -> None:
     """
 
 
-for command in (list_, show, diff, merge, sum_, truncate, quantize):
+for command in (list_, show, diff, merge, sum_, truncate, quantize, export, import_):
     adapters.add_command(command)

@@ -28,7 +28,7 @@ def list_(
     """List adapters, newest first: domain, base, targets, size, recall of validation, when.
 
     The kind says how one was made: adapt trained it, full is full fine-tuning of the same rows, and
-    sum, truncate and quantize computed it from others.
+    sum, truncate and quantize computed it from others; peft-import took it from PEFT.
 
     \b
     Example:
@@ -69,10 +69,16 @@ def _row(info: RunInfo) -> tuple[object, ...]:
         (info.tag("base_digest") or "")[:_BASE_SHOWN],
         info.params.get("targets"),
         None if stored is None else round(stored / 1000),
-        info.metrics.get("valid_recall_at_20") if (gain := _gain(info)) is None else f"{gain:+.4f}",
+        _recall(info) if (gain := _gain(info)) is None else f"{gain:+.4f}",
         info.started,
         info.run_id,
     )
+
+
+def _recall(info: RunInfo) -> float | None:
+    """Of validation, while it was trained or after it was made."""
+    found = (info.metrics.get(f"{of}_recall_at_20") for of in ("valid", "evaluated"))
+    return next((value for value in found if value is not None), None)
 
 
 def _gain(info: RunInfo) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.output import print_json, print_table, say
-from lorarec.cli.shared import CONTEXT, device_option, json_option, seed_option
+from lorarec.cli.shared import CONTEXT, device_option, json_option, named_parts, seed_option
 
 if TYPE_CHECKING:
     from lorarec.config import Settings
@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--user-ids", type=FILE, metavar="FILE", help="Ids in the order of the user rows.")
 @click.option("--item-ids", type=FILE, metavar="FILE", help="Ids in the order of the item rows.")
 @click.option(
-    "--name", "names", multiple=True, metavar="PART=NAME",
+    "--name", "names", multiple=True, callback=named_parts, metavar="PART=NAME",
     help="Which array is the users, items, item_bias, user_ids or item_ids; may be repeated.",
 )  # fmt: skip
 @click.option(
@@ -51,7 +51,7 @@ def import_base(
     paths: tuple[Path, ...],
     user_ids: Path | None,
     item_ids: Path | None,
-    names: tuple[str, ...],
+    names: dict[str, str],
     until: str | None,
     accept_leak: bool,
     scale: float | None,
@@ -82,7 +82,7 @@ def import_base(
         {"data.split": split, "train.seed": seed, "train.device": device}
     )
     stated = Stated(
-        names=dict(_pair(name) for name in names),
+        names=names,
         user_ids=user_ids,
         item_ids=item_ids,
         trained_until=None if until is None else parse_until(until),
@@ -124,13 +124,3 @@ def import_base(
         whole=("base",),
     )
     say(f"Next: lorarec adapt --domain {info.domains[0]} --rank 8")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    part, equals, name = text.partition("=")
-    if not (part and equals and name):
-        raise click.BadParameter(
-            f"{text!r} is no PART=NAME. Expected such as users=user_embedding.weight.",
-            param_hint="--name",
-        )
-    return part, name

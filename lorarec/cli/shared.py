@@ -30,3 +30,14 @@ seed_option = click.option("--seed", type=int, help="Of everything random.  [def
 device_option = click.option(
     "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]"
 )
+
+
+def named_parts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`--name PART=NAME`, repeated, as a mapping."""
+    pairs = [value.partition("=") for value in values]
+    for value, (part, _equals, name) in zip(values, pairs, strict=True):
+        if not (part and name):
+            raise click.BadParameter(
+                f"{value!r} is no PART=NAME. Expected such as users=user_embedding.weight."
+            )
+    return {part: name for part, _equals, name in pairs}

@@ -112,7 +112,8 @@ class Data(Section):
 
     min_domain_rows: int = Field(default=100, ge=0)
     """Rows below which a domain is named as too small to adapt, 0 or more; 0 names none. It is a
-    warning: nothing is left out. `pretrain` and `adapt` count train rows, `data` all rows."""
+    warning, and only `adapt --all-domains` leaves them out. `pretrain` and `adapt` count train
+    rows, `data` all rows."""
 
     split: Literal["column", "time", "leave-last-out", "random"] = "time"
     """The `split` column, the global timeline, each user's last rows, or a seeded draw."""

@@ -245,8 +245,8 @@ def _finished(
         base_digest=base.digest,
         base_users=known[0],
         base_items=known[1],
-        user_vocabulary=base.info.user_vocabulary,
-        item_vocabulary=base.info.item_vocabulary,
+        user_vocabulary=base.users.digest(),  # of all rows, appended ones too
+        item_vocabulary=base.items.digest(),
         data_digest=source.digest,
         split=base.info.split,
         learning_rate=trained.learning_rate,

@@ -9,17 +9,15 @@ from typing import Literal
 
 from lorarec.config import Settings
 from lorarec.errors import ConfigError
-from lorarec.jobs.choose import Chosen
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_of, find_adapter, load_all
+from lorarec.jobs.record_made import record_made
 from lorarec.jobs.validated import Validated, validated
-from lorarec.lora.adapter import Adapter, save_adapter
-from lorarec.lora.config import recorded_rank
+from lorarec.lora.adapter import Adapter
 from lorarec.lora.derived import quantized, summed, truncated_to
-from lorarec.lora.size import AdapterSize, oversized
+from lorarec.lora.size import oversized
 from lorarec.lora.state import TABLES
 from lorarec.models.artefact import Base
-from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
 MADE = "made"
@@ -181,62 +179,10 @@ def _derive(
         made = replace(made, info=made.info.model_copy(update={"metrics": metrics}))
         if asked.max_loss is not None and measured.loss(MADE) > asked.max_loss:
             return Derived(made, parents, reference, measured, True, None, 0)
-    run, stored = _record(settings, store, kind, made, chosen, parents, reference, measured, params)
+    names = [each.name for each in parents]
+    params = {"parents": names, **params}
+    before = None
+    if measured is not None:
+        before = {f"parent_{k}": value for k, value in measured.metrics(reference).items()}
+    run, stored = record_made(settings, store, kind, made, chosen, params, names, before)
     return Derived(made, parents, reference, measured, False, run, stored)
-
-
-def _record(
-    settings: Settings,
-    store: Store,
-    kind: str,
-    made: Adapter,
-    chosen: Chosen,
-    parents: Sequence[Named],
-    reference: str,
-    measured: Validated | None,
-    params: dict[str, object],
-) -> tuple[str, int]:
-    info = made.info
-    size = AdapterSize(
-        info.parameters["factors"], info.parameters["grown"], info.parameters["full"]
-    )
-    tags = standard_tags(
-        domain=info.domain,
-        rank=recorded_rank(info.config),
-        base_run=chosen.run,
-        base_digest=info.base_digest,
-        adapter_digest=info.digest,
-        parents=",".join(each.name for each in parents),
-        data_digest=info.data_digest,
-        split=info.split.used,
-        cutoff=info.split.t_test,
-        part="valid" if measured else None,
-    )
-    told = {
-        **settings.flat(),
-        "domain": info.domain,
-        "targets": info.config.describe(),
-        "storage": info.storage,
-        "parents": [each.name for each in parents],
-        **params,
-    }
-    name = f"{kind}-{info.domain}"
-    with store.run(name, kind, params=told, tags=tags, config=settings.model_dump()) as run:
-        with run.artifact_folder("adapter") as folder:
-            save_adapter(made, folder)
-            stored = sum(file.stat().st_size for file in folder.iterdir())
-        run.log_metrics(
-            {
-                "parameters": size.parameters,
-                "parameters_factors": size.factors,
-                "parameters_grown": size.grown,
-                "parameters_full": size.full,
-                "optimizer_bytes": size.optimizer_bytes,
-                "bytes_on_disk": stored,
-                **{f"kept_{k}": v for k, v in (info.made_of.kept if info.made_of else {}).items()},
-            }
-        )
-        if measured is not None:
-            before = measured.metrics(reference)
-            run.log_metrics({**info.metrics, **{f"parent_{k}": v for k, v in before.items()}})
-    return run.uri, stored

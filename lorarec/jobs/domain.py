@@ -109,14 +109,11 @@ def touched_rows(base: Base, data: DomainData) -> Touched:
     """
     known_users, known_items = len(base.users), len(base.items)
     user_rows, item_rows = np.unique(data.train.user), np.unique(data.train.item)
-    with torch.no_grad():
-        users = base.model.user_inputs(torch.arange(known_users))
-        items = base.model.item_inputs(torch.arange(known_items))
-    pairs = data.train.csr().tocsr()
-    pairs.data[:] = 1.0
-    grown_users = _neighbours(pairs[known_users:, :known_items], items, users)
-    every_user = torch.cat([users, grown_users])
-    grown_items = _neighbours(pairs[:, known_items:].T.tocsr(), every_user, items)
+    if len(data.users) == known_users and len(data.items) == known_items:
+        # Nothing grows, so nothing of the tables is read: many domains cost what they touch.
+        grown_users = grown_items = torch.empty(0, base.model.dim)
+    else:
+        grown_users, grown_items = _grown(base, data)
     return Touched(
         users=torch.from_numpy(user_rows[user_rows < known_users].astype(np.int64)),
         items=torch.from_numpy(item_rows[item_rows < known_items].astype(np.int64)),
@@ -124,6 +121,19 @@ def touched_rows(base: Base, data: DomainData) -> Touched:
         grown_items=grown_items,
         bias=torch.from_numpy(item_rows.astype(np.int64)),
     )
+
+
+def _grown(base: Base, data: DomainData) -> tuple[Tensor, Tensor]:
+    """Where grown users and items start: float32 (g_u, d) and (g_i, d)."""
+    known_users, known_items = len(base.users), len(base.items)
+    with torch.no_grad():
+        users = base.model.user_inputs(torch.arange(known_users))
+        items = base.model.item_inputs(torch.arange(known_items))
+    pairs = data.train.csr().tocsr()
+    pairs.data[:] = 1.0
+    grown_users = _neighbours(pairs[known_users:, :known_items], items, users)
+    every_user = torch.cat([users, grown_users])
+    return grown_users, _neighbours(pairs[:, known_items:].T.tocsr(), every_user, items)
 
 
 def _neighbours(pairs: sparse.csr_matrix, vectors: Tensor, like: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import finished, newest_adapter, newest_base, resolve
 from lorarec.tracking.store import Store
 
-ADAPTER_KINDS = ("adapt", "full", "sum", "truncate", "quantize")
+ADAPTER_KINDS = ("adapt", "full", "sum", "truncate", "quantize", "peft-import")
 """Runs that have an adapter."""
 _URI = re.compile(r"(runs|models|file):/.*|[0-9a-f]{32}")
 

@@ -41,7 +41,7 @@ def validated(
     settings: Settings,
     domain: str,
     chosen: Chosen,
-    arms: Mapping[str, Adapter],
+    arms: Mapping[str, Adapter | None],
     paths: Sequence[Path],
     listen: Listener,
     must: bool = False,
@@ -55,7 +55,7 @@ def validated(
         settings: Its section `evaluate` has resamples and confidence.
         domain: Its name.
         chosen: The base.
-        arms: By name; the first is what others are compared with.
+        arms: By name, None for the bare base; the first is what others are compared with.
         paths: Other logs than the base's, by choice.
         listen: Hears it where nothing could be measured.
         must: Whether logs without the domain are an error.

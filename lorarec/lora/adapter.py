@@ -101,7 +101,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> None:
     ):
         # What was appended to the base since the adapter was trained lies behind its grown rows.
         count = len(table.grown) if isinstance(table, RowTable) else None
-        tensors |= _ids_packed(f"{name}.grown_ids", grown_ids(vocabulary, known, count))
+        tensors |= ids_packed(f"{name}.grown_ids", grown_ids(vocabulary, known, count))
     found = write_tensors(folder / "adapter.safetensors", tensors)
     save_record(folder / "adapter.json", info.model_copy(update={"weights_digest": found}))
 
@@ -118,11 +118,10 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
         ArtifactError: A file is missing, truncated, edited, or of a newer format.
     """
     info = load_record(folder / "adapter.json", AdapterInfo)
-    _check_base(info, base)
+    check_base(info, base)
     tensors = read_tensors(folder / "adapter.safetensors", info.weights_digest)
-    grown = {
-        name: _ids_unpacked(folder, f"{name}.grown_ids", tensors) for name in ("users", "items")
-    }
+    file = folder / "adapter.safetensors"
+    grown = {name: ids_unpacked(file, f"{name}.grown_ids", tensors) for name in ("users", "items")}
     found = unpacked(tensors, info.storage)
     state = {name: torch.from_numpy(array) for name, array in found.items()}
     adapter = on_base(base, info, state, grown)
@@ -184,7 +183,12 @@ class _Rows:
         )
 
 
-def _check_base(info: AdapterInfo, base: Base) -> None:
+def check_base(info: AdapterInfo, base: Base) -> None:
+    """Refuse a base that an adapter does not belong to.
+
+    Raises:
+        AdapterMismatchError: It is another, has another split, or does not begin with its rows.
+    """
     if info.base_digest != base.digest:
         raise AdapterMismatchError(
             f"The adapter of domain {info.domain!r} was trained on the base with digest "
@@ -221,19 +225,23 @@ def _cut(split: SplitRecord) -> str:
     return f"{split.used} (seed {split.seed}, valid from {split.t_valid}, test from {split.t_test})"
 
 
-def _ids_packed(name: str, ids: list[str]) -> dict[str, Array]:
+def ids_packed(name: str, ids: list[str]) -> dict[str, Array]:
     """Ids as bytes and offsets, so that they lie in the same checked file as their vectors."""
     encoded = [text.encode() for text in ids]
     offsets = np.cumsum([0, *(len(text) for text in encoded)], dtype=np.int64)
     return {f"{name}.bytes": np.frombuffer(b"".join(encoded), np.uint8), f"{name}.ends": offsets}
 
 
-def _ids_unpacked(folder: Path, name: str, tensors: dict[str, Array]) -> list[str]:
+def ids_unpacked(file: Path, name: str, tensors: dict[str, Array]) -> list[str]:
+    """The ids that `ids_packed` packed, taken out of the tensors of a file.
+
+    Raises:
+        ArtifactError: They are not there, or no UTF-8.
+    """
     try:
         data, ends = tensors.pop(f"{name}.bytes").tobytes(), tensors.pop(f"{name}.ends")
         return [data[a:b].decode() for a, b in pairwise(ends)]
     except (KeyError, UnicodeDecodeError) as error:
         raise ArtifactError(
-            f"{folder / 'adapter.safetensors'} lacks the ids of grown rows ({error}). "
-            f"It was edited; get the adapter again."
+            f"{file} lacks the ids of grown rows ({error}). It was edited; get the adapter again."
         ) from error

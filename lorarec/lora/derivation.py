@@ -10,9 +10,10 @@ from lorarec.record import Record
 class Derivation(Record):
     """How an adapter came of others."""
 
-    how: Literal["sum", "truncate", "quantize"]
+    how: Literal["sum", "truncate", "quantize", "peft-import"]
     parents: list[str]
-    """Digests of the adapters it was made of."""
+    """Digests of the adapters it was made of; of one of PEFT's that no lorarec exported, the
+    SHA-256 of its weights' file."""
     weights: list[float]
     """Of each in a sum; 1 of a single parent."""
     kept: dict[str, float]

@@ -44,13 +44,13 @@ def summed(
         if state.config.kind == "full" or max(state.config.ranks.values(), default=0) > rank:
             state, kept = truncate(state, rank)
     how = _derivation("sum", adapters, weights, kept)
-    return _made(base, state, how, _together(adapters))
+    return completed(base, state, how, _together(adapters))
 
 
 def truncated_to(base: Base, adapter: Adapter, rank: int) -> Adapter:
     """The nearest adapter of a rank; see `algebra.truncate`."""
     state, kept = truncate(AdapterState.of(adapter), rank)
-    return _made(base, state, _derivation("truncate", [adapter], [1.0], kept), adapter.info)
+    return completed(base, state, _derivation("truncate", [adapter], [1.0], kept), adapter.info)
 
 
 def quantized(base: Base, adapter: Adapter, storage: Storage) -> Adapter:
@@ -59,7 +59,7 @@ def quantized(base: Base, adapter: Adapter, storage: Storage) -> Adapter:
     found = rounded({name: t.numpy() for name, t in state.tensors.items()}, storage)
     nearest = replace(state, tensors={n: torch.from_numpy(array) for n, array in found.items()})
     how = _derivation("quantize", [adapter], [1.0], {})
-    return _made(base, nearest, how, adapter.info, storage)
+    return completed(base, nearest, how, adapter.info, storage)
 
 
 def _derivation(
@@ -89,13 +89,25 @@ def _together(adapters: Sequence[Adapter]) -> AdapterInfo:
     )
 
 
-def _made(
+def completed(
     base: Base,
     state: AdapterState,
     how: Derivation,
     parent: AdapterInfo,
     storage: Storage = "fp32",
 ) -> Adapter:
+    """An adapter of a state that was not trained here, on its base, with its own record.
+
+    Args:
+        base: The one that `parent` names.
+        state: What it is made of.
+        how: It came of others.
+        parent: Has what is not computed anew: vocabularies, logs, split, learning rate.
+        storage: How its numbers are kept.
+
+    Raises:
+        AdapterMismatchError: The tensors do not fit the state's shape, or are not finite.
+    """
     info = parent.model_copy(
         update={
             "domain": state.domain,

@@ -10,7 +10,7 @@ import torch
 from lorarec.errors import ConfigError
 from lorarec.lora.adapter import Adapter
 from lorarec.lora.attach import merged
-from lorarec.lora.towers import tower_deltas
+from lorarec.lora.towers import read_by_histories, tower_deltas
 from lorarec.models.artefact import Base, DomainBiases, library_versions, weights_digest
 from lorarec.models.base import ItemBias, plain_tables, table_of
 from lorarec.models.history import HistoryPool
@@ -82,9 +82,7 @@ def _plain(base: Base, adapter: Adapter) -> MatrixFactorization | TwoTower:
 
 
 def _check_histories(adapter: Adapter) -> None:
-    moved = [name for name in tower_deltas(adapter.model) if ".features." in name]
-    read = [name for name in moved if name.startswith("item_tower.")]
-    if read and getattr(adapter.model, "history", None) is not None:
+    if read := read_by_histories(adapter.model, tower_deltas(adapter.model)):
         raise ConfigError(
             f"The adapter moves {', '.join(read)}, and users' histories go on reading the base's. "
             f"Expected an adapter without them, since a base on disk has one of each: adapt with "

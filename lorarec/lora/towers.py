@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
@@ -49,6 +49,13 @@ def tower_deltas(model: BaseModel) -> dict[str, Delta]:
         for path, module in _within(model, tower)
         if isinstance(module, Delta)
     }
+
+
+def read_by_histories(model: BaseModel, names: Iterable[str]) -> list[str]:
+    """The layers among `names` that users' histories read too: theirs are always the base's."""
+    if getattr(model, "history", None) is None:
+        return []
+    return [name for name in names if name.startswith("item_tower.features.")]
 
 
 def with_layers(model: BaseModel, layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

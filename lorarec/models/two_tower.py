@@ -270,6 +270,7 @@ class TwoTower(BaseModel):
     def _count(self, side: str) -> int:
         """Rows of a table, grown ones included."""
         table = self.users if side == "users" else self.items
+        table = getattr(table, "base_layer", table)  # what PEFT puts around a table has it inside
         return table.num_embeddings if isinstance(table, nn.Embedding) else len(table)  # type: ignore[arg-type]
 
     def _inputs(self, side: str, rows: Tensor, without: Tensor | None = None) -> Tensor:

@@ -28,6 +28,7 @@ KINDS = (
     "pretrain",
     "import",
     "adapt",
+    "adapt-all",
     "full",
     "evaluate",
     "sweep",
@@ -36,6 +37,7 @@ KINDS = (
     "sum",
     "truncate",
     "quantize",
+    "peft-import",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"

@@ -124,3 +124,17 @@ def test_an_excluded_domain_grows_all_its_ids_that_the_base_lacks(world: World) 
     assert new
     assert set(data.items.ids[len(base.items) :]) == new
     assert np.isfinite(touched_rows(base, data).grown_items.numpy()).all()
+
+
+def test_where_nothing_grows_the_base_s_tables_are_not_read(
+    base: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a table was read")
+
+    data = domain_data(base, books(("u3", "i2", "train"), ("u1", "i2", "train")), "books")
+    monkeypatch.setattr(type(base.model), "user_inputs", read)
+    monkeypatch.setattr(type(base.model), "item_inputs", read)
+    touched = touched_rows(base, data)
+    assert (touched.users.tolist(), touched.items.tolist()) == ([1, 3], [2])
+    assert touched.grown_users.shape == touched.grown_items.shape == (0, base.model.dim)
