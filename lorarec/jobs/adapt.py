@@ -74,7 +74,8 @@ def adapt(
     Raises:
         NotFoundError: There is no such base or domain.
         ConfigError: The rank or the targets do not fit the base.
-        DataError: The logs have changed, or the domain has no train row.
+        DataError: The logs have changed, the domain has no train row, or with `--rank auto`
+            nothing to validate on.
     """
     chosen = choose_base(store, base, listen)
     # Before any logs are read: a rank that cannot be is told at once.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lorarec.config.ranks import SINGLE
-from lorarec.errors import ConfigError
+from lorarec.errors import ConfigError, DataError
 from lorarec.evaluation.one_standard_error import Standing, smallest_within, standings
 from lorarec.evaluation.rank_curve import RankCurve, draw
 from lorarec.jobs.domain import DomainData
@@ -91,10 +91,10 @@ def check_validation(users: int, domain: str, asked: str) -> None:
     """Refuse to compare ranks where nothing tells them apart.
 
     Raises:
-        ConfigError: There are fewer than two validation users.
+        DataError: There are fewer than two validation users.
     """
     if users < USERS:
-        raise ConfigError(
+        raise DataError(
             f"--rank {asked} compares ranks by validation, and {domain!r} has {users} validation "
             f"users with a train row. Expected {USERS} or more; name one rank: "
             f"lorarec adapt --domain {domain} --rank {SINGLE}"
@@ -117,7 +117,7 @@ class AutoRank:
         """The shape that is trained: each free target at the largest power of two that saves.
 
         Raises:
-            ConfigError: There is nothing to validate on.
+            DataError: There is nothing to validate on, or nothing that a rank saves on.
         """
         users = len(RankingValidation(data.train, data.valid, [data.name], config.seed))
         check_validation(users, data.name, "auto")
@@ -126,7 +126,7 @@ class AutoRank:
         config = config.model_copy(update={"ranks": {**config.ranks, **widest}})
         left = without_excess(config, base.model, touched).ranks
         if not any(name in left for name in self.free):
-            raise ConfigError(
+            raise DataError(
                 f"No rank saves anything on {', '.join(self.free)}: the base knows too few rows of "
                 f"{data.name!r}. Expected other targets, such as --targets users,items,transform,"
                 f"bias, or one rank: --rank {SINGLE}"

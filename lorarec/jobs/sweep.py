@@ -58,9 +58,9 @@ def sweep(
 
     Raises:
         NotFoundError: There is no such base or domain.
-        ConfigError: A rank or the targets do not fit the base, no target takes the ranks, or there
-            is nothing to validate on.
-        DataError: The logs have changed, or the domain has no train row.
+        ConfigError: A rank or the targets do not fit the base, or no target takes the ranks.
+        DataError: The logs have changed, the domain has no train row, or there is nothing to
+            validate on.
     """
     asked = settings.adapt.rank
     ranks = asked if isinstance(asked, tuple) else (settings.adapt.single_rank,)

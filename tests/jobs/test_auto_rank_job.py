@@ -10,11 +10,12 @@ import pytest
 import torch
 from world import Words, World
 
-from lorarec.errors import ConfigError
+from lorarec.errors import ConfigError, DataError
 from lorarec.evaluation.one_standard_error import Standing
 from lorarec.jobs import adapt as job
 from lorarec.jobs import auto_rank
 from lorarec.jobs.adapt import Adapted
+from lorarec.jobs.adapt_domains import adapt_domains
 from lorarec.jobs.choose import choose_adapter
 from lorarec.jobs.domain import domain_data
 from lorarec.jobs.listener import SILENT, Listener
@@ -123,7 +124,7 @@ def test_without_a_rank_to_choose_it_is_refused_before_the_logs_are_read(
 def test_without_validation_rows_it_is_refused_and_a_rank_advised(world: World) -> None:
     base = world.pretrain(unvalidated(world), "column").run
     before = world.runs()
-    with pytest.raises(ConfigError, match="0 validation users") as refused:
+    with pytest.raises(DataError, match="0 validation users") as refused:
         world.adapt("movies", {"adapt.rank": "auto"}, base=base)
     assert "lorarec adapt --domain movies --rank 8" in str(refused.value)
     assert world.runs() == before
@@ -168,5 +169,13 @@ def test_where_no_rank_saves_a_table_has_values_of_its_own(world: World) -> None
     done = world.adapt("tiny", options, paths=[world.logs])
     assert done.adapter.info.config.whole == ("users",)
     assert set(done.adapter.info.config.ranks) == {"items"}
-    with pytest.raises(ConfigError, match="No rank saves anything on users"):
+    with pytest.raises(DataError, match="No rank saves anything on users"):
         world.adapt("tiny", {**options, "adapt.targets": "users,bias"}, paths=[world.logs])
+
+
+def test_many_domains_each_get_their_own_ranks(world: World) -> None:
+    base = world.pretrain(unvalidated(world), "column").run
+    settings = world.settings.with_options({"adapt.rank": "auto"})
+    done = adapt_domains(settings, "books,movies", world.store, base)
+    assert [outcome.domain for outcome in done.done] == ["books"]
+    assert "0 validation users" in done.failed["movies"]

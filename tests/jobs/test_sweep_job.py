@@ -11,7 +11,7 @@ from test_auto_rank_job import unvalidated
 from world import World
 
 from lorarec.data.source import DataSource
-from lorarec.errors import ConfigError
+from lorarec.errors import ConfigError, DataError
 from lorarec.jobs import sweep as job
 from lorarec.jobs.choose import choose_adapter
 from lorarec.jobs.describe_adapter import list_adapters
@@ -135,7 +135,7 @@ def test_targets_that_take_no_rank_are_refused(world: World) -> None:
 def test_without_validation_rows_it_is_refused(world: World) -> None:
     base = world.pretrain(unvalidated(world), "column").run
     before = world.runs()
-    with pytest.raises(ConfigError, match="--rank 1,4 compares ranks by validation"):
+    with pytest.raises(DataError, match="--rank 1,4 compares ranks by validation"):
         swept(world, base=base)
     assert world.runs() == before
 
