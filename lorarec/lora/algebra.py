@@ -104,9 +104,9 @@ def truncate(
     """The nearest adapter whose every target has at most a rank, by `products.truncated`.
 
     Nearest for each table's delta over the touched rows, for the transform and for layers, in the
-    Frobenius norm. Targets of that rank or below stay as they are, to the bit, and so do bias and
-    grown rows. Full rows become factors. The right factors get the length that they have in a fresh
-    adapter, so that training may go on.
+    Frobenius norm. Targets of that rank or below stay as they are, to the bit, and so do bias,
+    grown rows and the whole layers of an adapter. Full rows become factors. The right factors get
+    the length that they have in a fresh adapter, so that training may go on.
 
     Args:
         state: Of any kind.
@@ -116,16 +116,20 @@ def truncate(
         The adapter, and for each ranked target the share of its squared norm that is kept.
 
     Raises:
-        ConfigError: The rank is out of range, no target is above it, or layers are whole.
+        ConfigError: The rank is out of range, no target is above it, or it is full fine-tuning of
+            layers.
     """
     for asked in [rank] if isinstance(rank, int) else rank.values():
         check_rank(asked, state)
 
+    layers = [name for name in state.config.whole if name not in TABLES]
+    stays = layers if state.config.kind == "lora" else []
+
     def meant(name: str) -> bool:
-        return isinstance(rank, int) or name in rank
+        return name not in stays if isinstance(rank, int) else name in rank
 
     whole = (*state.config.whole, *(TABLES if state.config.kind == "full" else ()))
-    if layers := [name for name in whole if name not in TABLES and meant(name)]:
+    if layers := [name for name in layers if meant(name)]:
         raise ConfigError(
             f"The layers {', '.join(layers)} are trained whole, with constants that "
             f"factors do not hold. Expected an adapter of factors, or full fine-tuning of a model "
@@ -183,12 +187,13 @@ def check_rank(rank: int, state: AdapterState) -> None:
     """Refuse a rank that no target can have.
 
     Raises:
-        ConfigError: It is below 1 or above d.
+        ConfigError: It is below 1, or above d and any rank of a layer.
     """
-    if not 1 <= rank <= state.dim:
+    largest = max([state.dim, *state.config.ranks.values()])
+    if not 1 <= rank <= largest:
         raise ConfigError(
-            f"Rank {rank} is out of range. Expected 1 to {state.dim}, the base's dimension, and "
-            f"below the adapter's own: {state.config.describe()}."
+            f"Rank {rank} is out of range. Expected 1 to {largest}, and below the adapter's own: "
+            f"{state.config.describe()}."
         )
 
 

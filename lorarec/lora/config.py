@@ -68,10 +68,10 @@ def recorded_rank(config: AdapterConfig) -> int | str | None:
 
     Returns:
         The rank that all ranked targets share, `mixed` where they differ, None where none has one,
-        as for `bias` alone and for full fine-tuning.
+        as for `bias` alone and for full fine-tuning. Values in place of factors are another rank.
     """
     different = set(config.ranks.values())
-    if len(different) > 1:
+    if len(different) > 1 or (different and config.whole):
         return MIXED
     return next(iter(different), None)
 

@@ -12,7 +12,7 @@ from lorarec.lora.algebra import check_rank, truncate, weighted_sum
 from lorarec.lora.derivation import Derivation
 from lorarec.lora.quantization import Storage, rounded
 from lorarec.lora.size import adapter_size
-from lorarec.lora.state import AdapterState
+from lorarec.lora.state import TABLES, AdapterState
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
 
@@ -41,7 +41,9 @@ def summed(
     kept: dict[str, float] = {}
     if rank is not None:
         check_rank(rank, state)
-        if state.config.kind == "full" or max(state.config.ranks.values(), default=0) > rank:
+        config = state.config
+        rows = config.kind == "full" or any(name in config.whole for name in TABLES)
+        if rows or max(config.ranks.values(), default=0) > rank:
             state, kept = truncate(state, rank)
     how = _derivation("sum", adapters, weights, kept)
     return completed(base, state, how, _together(adapters))

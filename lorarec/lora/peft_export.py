@@ -159,10 +159,16 @@ def _beside(export: PeftExport) -> dict[str, Tensor]:
 def _check(base: Base, state: AdapterState) -> None:
     if state.config.kind == "full" or state.config.whole:
         kind = "is full fine-tuning" if state.config.kind == "full" else "has values of its own"
+        tables = all(name in TABLES for name in state.config.whole)
+        how = (
+            "make them: lorarec adapters truncate ADAPTER --rank 8"
+            if tables
+            else f"adapt with other --targets or a smaller rank: lorarec adapt --domain "
+            f"{state.domain} --targets users:8,items:8,bias"
+        )
         raise ConfigError(
             f"The adapter of {state.domain!r} {kind} ({state.config.describe()}), and PEFT holds "
-            f"low-rank factors. Expected those; make them: lorarec adapters truncate "
-            f"ADAPTER --rank 8"
+            f"low-rank factors. Expected those; {how}"
         )
     if read := read_by_histories(base.model, state.linear_targets):
         raise ConfigError(

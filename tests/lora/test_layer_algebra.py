@@ -25,7 +25,7 @@ from lorarec.lora.merging import merged_base
 from lorarec.lora.state import AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, load_base, save_base
-from lorarec.models.two_tower import TwoTower
+from lorarec.models.two_tower import TowerConfig, TwoTower
 
 LAYER = "item_tower.layers.0"
 ROWS = torch.arange(6)
@@ -160,3 +160,36 @@ def test_features_that_histories_read_are_not_merged(base: Base) -> None:
     adapter = adapter_of(other, low(other, 1, "item_tower.features.*"))
     with pytest.raises(ConfigError, match=r"item_tower\.features\..* histories go on reading"):
         merged_base(other, adapter)
+
+
+def test_a_layer_wider_than_d_is_truncated_to_a_rank_above_d(
+    base_maker: Callable[..., Any],
+) -> None:
+    plain = as_towers(base_maker())
+    assert isinstance(plain.model, TwoTower)
+    wide = TwoTower.from_tables(
+        plain.model.users.weight,  # type: ignore[arg-type]
+        plain.model.items.weight,  # type: ignore[arg-type]
+        plain.model.similarity,
+        plain.model.temperature,
+        TowerConfig(layers=(12, 9)),
+    )
+    base = replace(plain, model=wide)
+    adapter = adapter_of(base, low(base, 8, "item_tower.layers.1:8"))
+    found = truncated_to(base, adapter, 6)
+    assert found.info.config.ranks == {"item_tower.layers.1": 6}
+
+
+def test_whole_layers_of_an_adapter_stay_while_the_rest_is_truncated(base: Base) -> None:
+    config = low(base, 3, "items,item_tower.out:full")
+    adapter = adapter_of(base, config)
+    found = truncated_to(base, adapter, 1)
+    assert (found.info.config.ranks, found.info.config.whole) == ({"items": 1}, ("item_tower.out",))
+    before, after = (moved(base, each)["item_tower.out"][0] for each in (adapter, found))
+    assert torch.equal(before, after)
+
+
+def test_a_rank_for_a_sum_is_for_rows_with_values_of_their_own_too(base: Base) -> None:
+    part = adapter_of(base, low(base, 2, "users:full,bias"))
+    found = summed(base, [part, part], [0.5, 0.5], rank=1)
+    assert (found.info.config.ranks, found.info.config.whole) == ({"users": 1}, ())

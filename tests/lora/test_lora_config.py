@@ -4,7 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from lorarec.errors import ConfigError
-from lorarec.lora.config import AdapterConfig, full_config, lora_config, parse_targets
+from lorarec.lora.config import (
+    AdapterConfig,
+    full_config,
+    lora_config,
+    parse_targets,
+    recorded_rank,
+)
 
 
 def test_rank_alone_means_users_items_transform_and_bias() -> None:
@@ -118,3 +124,8 @@ def test_values_of_their_own_are_asked_for_by_full_in_place_of_a_rank() -> None:
 def test_what_has_no_values_of_its_own_is_not_asked_for_them(text: str) -> None:
     with pytest.raises(ConfigError, match="rank"):
         lora_config(8, 64, text)
+
+
+def test_values_in_place_of_factors_are_another_rank() -> None:
+    assert recorded_rank(lora_config(8, 64, "items:full,users,bias")) == "mixed"
+    assert recorded_rank(lora_config(8, 64, "items:full,bias")) is None
