@@ -69,10 +69,8 @@ def load_record(path: Path, schema: type[R]) -> R:
     try:
         record = schema.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ArtifactError(
-            f"{path} is not what lorarec writes: {where}: {first['msg']}. It was edited or is of "
+            f"{path} is not what lorarec writes: {first_fault(error)}. It was edited or is of "
             f"another version; get the artefact again."
         ) from error
     if seal != (digest := _digest(values)):
@@ -88,3 +86,10 @@ def _digest(values: dict[str, Any]) -> str:
     """SHA-256 of the values as sorted JSON without spaces: how the file is laid out is free."""
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return sha256_bytes(canonical.encode())
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where a file first breaks its schema, and how."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    return f"{where}: {first['msg']}"

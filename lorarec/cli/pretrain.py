@@ -11,8 +11,13 @@ from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
     device_option,
+    epochs_option,
+    items_option,
     json_option,
+    logs_option,
     seed_option,
+    split_option,
+    users_option,
 )
 
 if TYPE_CHECKING:
@@ -20,33 +25,21 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=CONTEXT)
-@click.option(
-    "--data", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
-    metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
-)  # fmt: skip
+@logs_option
 @click.option(
     "--model", type=click.Choice(["mf", "two-tower", "als", "bpr"]),
     help="Matrix factorization; towers over features and history too; or ALS or BPR of implicit.  "
     "[default: mf]",
 )  # fmt: skip
-@click.option(
-    "--users", type=click.Path(), metavar="FILE",
-    help="Features of users: a table with the column user_id, for two-tower.",
-)  # fmt: skip
-@click.option(
-    "--items", type=click.Path(), metavar="FILE",
-    help="Features of items: a table with the column item_id, for two-tower.",
-)  # fmt: skip
+@users_option
+@items_option
 @click.option("--dim", type=int, help="Length of a vector.  [default: 128]")
 @click.option(
     "--exclude-domain", "exclude", multiple=True, metavar="D",
     help="Keep a domain out of training, validation and vocabularies; may be repeated.",
 )  # fmt: skip
-@click.option(
-    "--split", type=click.Choice(["column", "time", "leave-last-out", "random"]),
-    help="How train, valid and test are cut.  [default: time]",
-)  # fmt: skip
-@click.option("--epochs", type=int, help="Passes over the train rows, at most.")
+@split_option
+@epochs_option
 @click.option(
     "--checkpoint", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Save the training here on the way; Ctrl-C saves too.",

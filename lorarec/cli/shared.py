@@ -25,6 +25,23 @@ data_option = click.option(
     metavar="PATH",
     help="Other logs than the base's.",
 )
+logs_option = click.option(
+    "--data", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
+    metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
+)  # fmt: skip
+users_option = click.option(
+    "--users", type=click.Path(), metavar="FILE",
+    help="Features of users: a table with the column user_id, for two-tower.",
+)  # fmt: skip
+items_option = click.option(
+    "--items", type=click.Path(), metavar="FILE",
+    help="Features of items: a table with the column item_id, for two-tower.",
+)  # fmt: skip
+split_option = click.option(
+    "--split", type=click.Choice(["column", "time", "leave-last-out", "random"]),
+    help="How train, valid and test are cut.  [default: time]",
+)  # fmt: skip
+epochs_option = click.option("--epochs", type=int, help="Passes over the train rows, at most.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 seed_option = click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 device_option = click.option(

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.output import print_json, print_table, say
-from lorarec.cli.shared import CONTEXT, device_option, json_option, seed_option
+from lorarec.cli.shared import (
+    CONTEXT,
+    device_option,
+    epochs_option,
+    items_option,
+    json_option,
+    logs_option,
+    seed_option,
+    split_option,
+    users_option,
+)
 
 if TYPE_CHECKING:
     from lorarec.config import Settings
@@ -21,32 +31,20 @@ NEWEST = "newest"
 
 
 @click.command(context_settings=CONTEXT)
-@click.option(
-    "--data", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
-    metavar="PATH", help="Logs: a file or a folder; may be given more than once.",
-)  # fmt: skip
+@logs_option
 @click.option("--trials", type=int, help="Trainings in all.  [default: 20]")
 @click.option(
     "--model", type=click.Choice(["mf", "two-tower"]),
     help="Matrix factorization, or towers over features and history too.  [default: mf]",
 )  # fmt: skip
-@click.option(
-    "--users", type=click.Path(), metavar="FILE",
-    help="Features of users: a table with the column user_id, for two-tower.",
-)  # fmt: skip
-@click.option(
-    "--items", type=click.Path(), metavar="FILE",
-    help="Features of items: a table with the column item_id, for two-tower.",
-)  # fmt: skip
+@users_option
+@items_option
 @click.option(
     "--exclude-domain", "exclude", multiple=True, metavar="D",
     help="Keep a domain out of every trial; may be repeated.",
 )  # fmt: skip
-@click.option(
-    "--split", type=click.Choice(["column", "time", "leave-last-out", "random"]),
-    help="How train, valid and test are cut.  [default: time]",
-)  # fmt: skip
-@click.option("--epochs", type=int, help="Passes over the train rows, at most.")
+@split_option
+@epochs_option
 @click.option(
     "--resume", is_flag=False, flag_value=NEWEST, metavar="[RUN]",
     help="Go on with the newest search that is like this one, or with the one named.",

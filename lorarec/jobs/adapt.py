@@ -170,11 +170,8 @@ def train_adapter(
     tags = standard_tags(
         domain=domain,
         rank=rank,
-        base_run=chosen.run,
-        base_digest=chosen.base.digest,
+        **chosen.tags,
         data_digest=source.digest,
-        split=chosen.base.info.split.used,
-        cutoff=chosen.base.info.split.t_test,
         device=device,
         recipe=recipe(settings, config),
         chosen="no" if compared else None,

@@ -207,11 +207,8 @@ def _recorded(
 ) -> AbstractContextManager[Run]:
     """The run of the pass."""
     tags = standard_tags(
-        base_run=chosen.run,
-        base_digest=chosen.base.digest,
+        **chosen.tags,
         data_digest=source.digest,
-        split=chosen.base.info.split.used,
-        cutoff=chosen.base.info.split.t_test,
         device=resolve_device(settings.train.device),
         recipe=recipe(settings, config),
     )

@@ -25,6 +25,17 @@ class Chosen:
     base: Base
     run: str | None
 
+    @property
+    def tags(self) -> dict[str, object]:
+        """What every run on this base says of it, as `standard_tags` takes it."""
+        split = self.base.info.split
+        return {
+            "base_run": self.run,
+            "base_digest": self.base.digest,
+            "split": split.used,
+            "cutoff": split.t_test,
+        }
+
 
 def choose_base(store: Store, uri: str | None, listen: Listener) -> Chosen:
     """The named base, or the newest finished one of the store.

@@ -111,12 +111,9 @@ def evaluate(
     tags = standard_tags(
         domain=domain,
         rank=recorded_rank(found.info.config) if found else None,
-        base_run=chosen.run,
-        base_digest=chosen.base.digest,
+        **chosen.tags,
         adapter_digest=found.info.digest if found else None,
         data_digest=source.digest,
-        split=info.split.used,
-        cutoff=info.split.t_test,
         part=part,
         recall_denominator=RECALL_DENOMINATOR,
     )

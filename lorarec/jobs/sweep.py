@@ -77,11 +77,8 @@ def sweep(
     check_validation(len(validation), domain, shown)
     tags = standard_tags(
         domain=domain,
-        base_run=chosen.run,
-        base_digest=chosen.base.digest,
+        **chosen.tags,
         data_digest=source.digest,
-        split=info.split.used,
-        cutoff=info.split.t_test,
         device=resolve_device(settings.train.device),
     )
     params = {**settings.flat(), "domain": domain}

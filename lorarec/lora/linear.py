@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,9 @@ class LinearDelta(Delta):
         weight, constant = self.base.weight.detach(), self.base.bias
         return functional.linear(inputs, weight, None if constant is None else constant.detach())
 
+    @abstractmethod
     def delta(self) -> tuple[Tensor, Tensor | None]:
         """What is added to W (out, in), and to c (out,) where anything is."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:

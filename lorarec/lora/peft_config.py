@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lorarec.errors import ArtifactError
+from lorarec.record import first_fault
 from lorarec.storage import read_json
 
 _ONLY_AT_THE_START = ("gaussian", "eva", "orthogonal", "mica")
@@ -68,10 +69,8 @@ def read_peft_config(path: Path) -> PeftConfig:
     try:
         config = PeftConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ArtifactError(
-            f"{path} is not what PEFT writes: {where}: {first['msg']}. Expected the config of a "
+            f"{path} is not what PEFT writes: {first_fault(error)}. Expected the config of a "
             f"LoRA adapter; save it again with save_pretrained."
         ) from error
     if (reason := _refusal(config, values)) is not None:

@@ -89,11 +89,9 @@ def oversized(config: AdapterConfig, base: BaseModel, touched: Mapping[str, int]
         touched: Rows the adapter may move, by table: `users` and `items`.
     """
     sentences = []
-    for name, (rows, dim) in _moved(config, base, touched).items():
+    for name, (rows, dim) in _excessive(config, base, touched).items():
         rank = config.ranks[name]
         factors, values = factor_counts(rows, dim, rank)
-        if factors < values:
-            continue
         best = largest_saving_rank(rows, dim)
         if name in touched:
             has = f"the {rows:,} touched rows have {values:,} of their own"
@@ -115,23 +113,22 @@ def without_excess(
     Args:
         config, base, touched: As `oversized` has them.
     """
-    excess = [
-        name
-        for name, (rows, dim) in _moved(config, base, touched).items()
-        if (counts := factor_counts(rows, dim, config.ranks[name]))[0] >= counts[1]
-    ]
+    excess = _excessive(config, base, touched)
     if not excess:
         return config
     ranks = {name: rank for name, rank in config.ranks.items() if name not in excess}
     return config.model_copy(update={"ranks": ranks, "whole": (*config.whole, *excess)})
 
 
-def _moved(
+def _excessive(
     config: AdapterConfig, base: BaseModel, touched: Mapping[str, int]
 ) -> dict[str, tuple[int, int]]:
-    """Rows and length of a row of what has factors, and has anything to be moved."""
-    tables = {name: (rows, base.dim) for name, rows in touched.items() if rows}
-    layers = {
-        name: (layer.out_features, layer.in_features) for name, layer in tower_layers(base).items()
+    """Rows and length of a row of each target whose factors outnumber what they move."""
+    shapes = {name: (rows, base.dim) for name, rows in touched.items() if rows}
+    for name, layer in tower_layers(base).items():
+        shapes[name] = (layer.out_features, layer.in_features)
+    return {
+        name: shape
+        for name, shape in shapes.items()
+        if name in config.ranks and config.ranks[name] > largest_saving_rank(*shape)
     }
-    return {name: shape for name, shape in (tables | layers).items() if name in config.ranks}
