@@ -99,21 +99,21 @@ def our_arms(bench: Bench, market: str, seed: int) -> Arrays:
     base = str(base_run(bench, settings)["run"])
 
     def make() -> Arrays:
-        lora = _adapted(bench, settings, market, base)
+        lora = adapted(bench, settings, market, base)
         chosen = choose_base(bench.store, base, SILENT)
         frame, source = chosen.base.info.data.read_again(chosen.base.info.split)
         full = full_arm(settings, market, bench.store, chosen, frame, source, WORDS)
-        return _measured(bench, settings, market, base, {"lora": lora, "full": full}, OURS)
+        return measured(bench, settings, market, base, {"lora": lora, "full": full}, OURS)
 
     return bench.cache.arm(f"ours-{market}", make, settings=settings.model_dump(), base=base)
 
 
-def _adapted(bench: Bench, settings: Settings, market: str, base: str) -> Adapter:
+def adapted(bench: Bench, settings: Settings, market: str, base: str) -> Adapter:
     ranked = settings.with_options({"adapt.rank": RANK})
     return adapt(ranked, market, bench.store, base=base, listen=WORDS).adapter
 
 
-def _measured(
+def measured(
     bench: Bench,
     settings: Settings,
     market: str,
@@ -191,8 +191,8 @@ def _peer(bench: Bench, peer: Ease | Ials, markets: Sequence[str]) -> dict[str, 
     for market in markets:
         arena = Arena.of(bench.frame, market)
         valid.append(validate_peer(peer, arena))
-        measured = measure_peer(peer, arena, candidate_lists(bench.lists, market))
-        found |= {f"{market}_{metric}": values for metric, values in measured.items()}
+        values = measure_peer(peer, arena, candidate_lists(bench.lists, market))
+        found |= {f"{market}_{metric}": each for metric, each in values.items()}
     return {**found, "valid": float(np.mean(valid))}
 
 
@@ -202,17 +202,17 @@ def unseen_arms(bench: Bench, market: str, seed: int) -> Arrays:
     base = str(base_run(bench, settings, [market])["run"])
 
     def make() -> Arrays:
-        models: dict[str, Adapter | None] = {"lora": _adapted(bench, settings, market, base)}
-        return _measured(bench, settings, market, base, models, ["lora"])
+        models: dict[str, Adapter | None] = {"lora": adapted(bench, settings, market, base)}
+        return measured(bench, settings, market, base, models, ["lora"])
 
     found = dict(bench.cache.arm(f"unseen-{market}", make, base=base))
-    found |= _alone_mf(bench, settings, market)
+    found |= alone_mf(bench, settings, market)
     for arm, values in peer_arms(bench, [market], pooled=False, seed=seed).items():
         found |= {f"alone_{arm}_{metric}": values[f"{market}_{metric}"] for metric in METRICS}
     return found
 
 
-def _alone_mf(bench: Bench, settings: Settings, market: str) -> Arrays:
+def alone_mf(bench: Bench, settings: Settings, market: str) -> Arrays:
     """A matrix factorization of the market alone, at the step sizes that adapt's grid names.
 
     The best of them on validation is adapted to its own market besides, so that it may learn what
@@ -228,11 +228,11 @@ def _alone_mf(bench: Bench, settings: Settings, market: str) -> Arrays:
     base = str(best["run"])
 
     def make() -> Arrays:
-        adapter = _adapted(bench, settings, market, base)
+        adapter = adapted(bench, settings, market, base)
         better = adapter.info.metrics[STOP_METRIC] > float(best["valid"])
         models: dict[str, Adapter | None] = {"base": None, "lora": adapter}
         arm = "lora" if better else "base"
-        found = _measured(bench, settings, market, base, models, [arm])
+        found = measured(bench, settings, market, base, models, [arm])
         return {f"alone_mf_{metric}": found[f"{arm}_{metric}"] for metric in METRICS}
 
     return bench.cache.arm(f"alone-mf-{market}", make, base=base)
