@@ -13,7 +13,6 @@ import numpy as np
 
 from benchmarks.common import Arrays, say
 from benchmarks.quality.arms import WORDS, Bench, base_run, measured
-from benchmarks.quality.protocols import METRICS
 from lorarec.config import Settings
 from lorarec.jobs.adapt import Adapted, adapt, fine_tune
 from lorarec.jobs.choose import choose_adapter, choose_base
@@ -145,7 +144,7 @@ def values_of(
     exclude: Sequence[str] = (),
     bare: bool = True,
 ) -> tuple[Arrays, dict[str, Made]]:
-    """Both measures of some trials on the test users, `<arm>_<metric>`, and what was trained.
+    """The measures of some trials on the test users, `<arm>_<metric>`, and what was trained.
 
     Args:
         bench: The data.
@@ -170,5 +169,5 @@ def values_of(
 
     runs = {arm: one.run for arm, one in made.items()}
     values = bench.cache.arm(f"values-{market}", make, base=base, runs=runs, arms=arms)
-    wanted = [f"{arm}_{metric}" for arm in arms for metric in METRICS]
+    wanted = [f"{arm}_{metric}" for arm in arms for metric in bench.metrics]
     return {name: values[name] for name in wanted}, made

@@ -1,4 +1,4 @@
-"""The arms of the XMarket benchmark: ours by the jobs behind the commands, and the peers."""
+"""The arms of benchmarks of domains: ours by the jobs behind the commands, and the peers."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Bench:
     Attributes:
         settings: Defaults but for the split, or less of everything for a test.
         logs: The interactions.
-        lists: The candidate lists.
-        markets: All of them.
+        lists: The candidate lists of XMarket; None measures full rankings alone.
+        markets: All that are measured.
         store: Where our runs go.
         cache: Finished arms.
         trials: (regularization, alpha, factors) of iALS that validation chooses from.
@@ -58,12 +58,17 @@ class Bench:
 
     settings: Settings
     logs: Path
-    lists: Path
+    lists: Path | None
     markets: tuple[str, ...]
     store: Store
     cache: Cache
     trials: tuple[tuple[float, float, int], ...]
     frame: pl.DataFrame
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """What is measured of every arm, and the units."""
+        return {name: unit for name, unit in METRICS.items() if self.lists or name == RECALL}
 
     def seeded(self, seed: int) -> Settings:
         """The settings with another seed."""
@@ -71,13 +76,18 @@ class Bench:
 
 
 def open_bench(
-    settings: Settings, logs: Path, lists: Path, markets: Sequence[str], cache: Cache, quick: bool
+    settings: Settings,
+    logs: Path,
+    lists: Path | None,
+    markets: Sequence[str],
+    cache: Cache,
+    quick: bool,
 ) -> Bench:
-    """Read the logs and open a store of our own below the cache's folder."""
+    """Read the logs, which have a `valid` part, and open a store below the cache's folder."""
     uri = f"sqlite:///{cache.folder / 'mlruns' / 'mlflow.db'}"
     (cache.folder / "mlruns").mkdir(parents=True, exist_ok=True)
     store = open_store(Tracking(uri=uri), environ={})
-    frame = pl.read_parquet(logs).rename({"split_ecir23": "split"})
+    frame = pl.read_parquet(logs).rename({settings.data.columns.split: "split"})
     trials = IALS[:1] if quick else IALS
     return Bench(settings, logs, lists, tuple(markets), store, cache, trials, frame)
 
@@ -121,19 +131,21 @@ def measured(
     models: dict[str, Adapter | None],
     arms: Sequence[str],
 ) -> Arrays:
-    """Both measures of some arms, as `lorarec evaluate` and `lorarec score` find them."""
+    """The measures of some arms, as `lorarec evaluate` and `lorarec score` find them."""
     chosen = choose_base(bench.store, base, SILENT)
     frame, _ = chosen.base.info.data.read_again(chosen.base.info.split)
-    arena, lists = Arena.of(frame, market), candidate_lists(bench.lists, market)
+    arena = Arena.of(frame, market)
+    lists = candidate_lists(bench.lists, market) if bench.lists else None
     cuts = settings.with_options({"evaluate.k": (CUT,), "evaluate.bootstrap": 1})
     results, users = evaluate_arms(cuts, arena, chosen, models, arms, "test")
-    same_users(lists, users)
     found: Arrays = {}
     for arm in arms:
-        by_model = arena.scorer(chosen.base, models.get(arm)).score
-        score = popularity(arena) if arm == "popularity" else by_model
-        found[f"{arm}_{SAMPLED}"] = sampled_ndcg(score, lists)
         found[f"{arm}_{RECALL}"] = results[arm].per_user[RECALL]
+        if lists is not None:
+            same_users(lists, users)
+            by_model = arena.scorer(chosen.base, models.get(arm)).score
+            score = popularity(arena) if arm == "popularity" else by_model
+            found[f"{arm}_{SAMPLED}"] = sampled_ndcg(score, lists)
     return found
 
 
@@ -191,7 +203,8 @@ def _peer(bench: Bench, peer: Ease | Ials, markets: Sequence[str]) -> dict[str, 
     for market in markets:
         arena = Arena.of(bench.frame, market)
         valid.append(validate_peer(peer, arena))
-        values = measure_peer(peer, arena, candidate_lists(bench.lists, market))
+        lists = candidate_lists(bench.lists, market) if bench.lists else None
+        values = measure_peer(peer, arena, lists)
         found |= {f"{market}_{metric}": each for metric, each in values.items()}
     return {**found, "valid": float(np.mean(valid))}
 
@@ -233,6 +246,6 @@ def alone_mf(bench: Bench, settings: Settings, market: str) -> Arrays:
         models: dict[str, Adapter | None] = {"base": None, "lora": adapter}
         arm = "lora" if better else "base"
         found = measured(bench, settings, market, base, models, [arm])
-        return {f"alone_mf_{metric}": found[f"{arm}_{metric}"] for metric in METRICS}
+        return {f"alone_mf_{metric}": found[f"{arm}_{metric}"] for metric in bench.metrics}
 
     return bench.cache.arm(f"alone-mf-{market}", make, base=base)

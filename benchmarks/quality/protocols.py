@@ -100,13 +100,18 @@ def same_users(lists: Lists, users: pl.Series) -> None:
         )
 
 
-def measure_peer(peer: Peer, arena: Arena, lists: Lists) -> dict[str, Array]:
-    """A peer's two measures on the test users, with the catalogue and filter of our own arms."""
+def measure_peer(peer: Peer, arena: Arena, lists: Lists | None) -> dict[str, Array]:
+    """A peer's measures on the test users, with the catalogue and filter of our own arms.
+
+    Without candidate lists it is recall alone.
+    """
     users, held_out = arena.held_out("test")
-    same_users(lists, users)
     seen = arena.seen(users, ("train", "valid"))
     ranked = rank_peer(peer, arena, users, seen)
     found = evaluate_ranking(ranked, held_out, [CUT], metrics=["recall"], resamples=1)
+    if lists is None:
+        return {RECALL: found.per_user[RECALL]}
+    same_users(lists, users)
     return {SAMPLED: sampled_ndcg(peer.score, lists), RECALL: found.per_user[RECALL]}
 
 
@@ -142,18 +147,19 @@ def validate_peer(peer: Peer, arena: Arena) -> float:
     item; one that is outside the catalogue, or was seen, counts 0.
     """
     users, held_out = arena.held_out("valid")
-    if not (held_out.sizes == 1).all():
-        raise ValueError("Some users have several validation items. Expected one for each.")
-    own = np.full(len(users), -1, np.int64)
-    own[np.diff(held_out.indptr) == 1] = held_out.rows
     seen = arena.seen(users, ("train",))
     gains = np.zeros(len(users))
     for block in _blocks(len(users)):
         scores = _unseen(peer, arena, users, seen, block)
-        held = scores[np.arange(len(scores)), own[block]]
-        rank = (scores >= held[:, None]).sum(axis=1)
-        gains[block] = np.where((own[block] >= 0) & np.isfinite(held), 1 / np.log2(rank + 1), 0.0)
-    return float(gains.mean())
+        places = held_out.indptr[block.start : block.stop + 1]
+        rows = held_out.rows[places[0] : places[-1]]
+        own = np.repeat(np.arange(len(scores)), np.diff(places))
+        held = scores[own, rows]
+        rank = np.array([np.sum(scores[u] >= score) for u, score in zip(own, held, strict=True)])
+        found = np.where(np.isfinite(held), 1 / np.log2(rank + 1), 0.0) if len(held) else held
+        gains[block] = np.bincount(own, found, len(scores))
+    ideal = np.cumsum(1 / np.log2(np.arange(2, int(held_out.sizes.max()) + 2)))
+    return float((gains / ideal[held_out.sizes - 1]).mean())
 
 
 def _blocks(users: int) -> list[slice]:

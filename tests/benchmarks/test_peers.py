@@ -91,3 +91,40 @@ def test_validation_ranks_among_unseen_items_and_counts_ties_as_misses(
     # Users a, b and c have two unseen items each, d three: all tied, so the last of them.
     expected = np.mean([1 / np.log2(3)] * 3 + [1 / np.log2(4)])
     assert validate_peer(Flat(), Arena.of(frame, "de")) == pytest.approx(expected)
+
+
+def test_validation_with_several_held_out_items_is_the_ndcg_of_training() -> None:
+    import torch
+
+    from benchmarks.quality.protocols import validate_peer
+    from lorarec.data.interactions import Interactions
+    from lorarec.data.vocabulary import Vocabulary
+    from lorarec.jobs.ranking import Arena
+    from lorarec.models.matrix_factorization import MatrixFactorization
+    from lorarec.training.validation import RankingValidation
+
+    generator = np.random.default_rng(0)
+    pairs = [(f"u{u}", f"i{i}") for u in range(12) for i in generator.permutation(9)[:7]]
+    parts = ["train" if place % 7 < 3 else "valid" for place in range(len(pairs))]
+    frame = pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row").with_columns(
+        pl.lit("all").alias("domain"),
+        pl.Series("split", parts),
+        pl.lit(1.0).alias("weight"),
+        pl.lit(0).alias("timestamp"),
+    )
+    users, items = (Vocabulary(frame[c].unique().sort()) for c in ("user_id", "item_id"))
+    scores = generator.normal(size=(len(users), len(items))).astype(np.float32)
+
+    class Fixed:
+        def matrix(self, some: pl.Series, other: pl.Series) -> np.ndarray[Any, Any]:
+            return scores[np.ix_(users.rows(some), items.rows(other))]
+
+    train, valid = (
+        Interactions.from_frame(frame.filter(pl.col("split") == p), users, items, ["all"])
+        for p in ("train", "valid")
+    )
+    model = MatrixFactorization.from_tables(
+        torch.from_numpy(scores), torch.eye(len(items)), "dot", 1.0
+    ).requires_grad_(False)
+    theirs = RankingValidation(train, valid, ["all"])({"all": model})
+    assert validate_peer(Fixed(), Arena.of(frame, "all")) == pytest.approx(theirs["valid_ndcg"])
