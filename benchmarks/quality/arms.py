@@ -37,6 +37,7 @@ from lorarec.training.loop import STOP_METRIC
 
 Array = np.ndarray[Any, Any]
 RANK = 8
+POOLED = "pooled"
 OURS = ("popularity", "base", "lora", "full")
 WORDS = Listener(say=lambda text: say(f"  {text}"))
 
@@ -87,7 +88,7 @@ def open_bench(
     uri = f"sqlite:///{cache.folder / 'mlruns' / 'mlflow.db'}"
     (cache.folder / "mlruns").mkdir(parents=True, exist_ok=True)
     store = open_store(Tracking(uri=uri), environ={})
-    frame = pl.read_parquet(logs).rename({settings.data.columns.split: "split"})
+    frame = pl.read_parquet(logs).rename({settings.data.columns.get("split", "split"): "split"})
     trials = IALS[:1] if quick else IALS
     return Bench(settings, logs, lists, tuple(markets), store, cache, trials, frame)
 
@@ -99,7 +100,8 @@ def base_run(bench: Bench, settings: Settings, exclude: Sequence[str] = ()) -> A
         done = pretrain(settings, [bench.logs], bench.store, exclude, WORDS)
         return {"run": done.run, "valid": done.base.info.metrics[STOP_METRIC]}
 
-    name = f"base-without-{'-'.join(sorted(exclude))}" if exclude else "base"
+    without = "-".join(sorted(exclude)) if len(exclude) < 8 else f"{len(exclude)}-domains"
+    name = f"base-without-{without}" if exclude else "base"
     return bench.cache.arm(name, make, settings=settings.model_dump(), exclude=sorted(exclude))
 
 
@@ -149,17 +151,21 @@ def measured(
     return found
 
 
-def peer_arms(bench: Bench, markets: Sequence[str], pooled: bool, seed: int) -> dict[str, Arrays]:
-    """EASE and, where pooled, iALS on some markets' train rows: by arm, `<market>_<measure>`.
+def peer_arms(
+    bench: Bench, markets: Sequence[str], pooled: bool, seed: int, with_ease: bool = True
+) -> dict[str, Arrays]:
+    """EASE and, where pooled over all domains, iALS: by arm, `<market>_<measure>`.
 
     Every trial is measured at once, because its model is too large to keep; which one counts is
-    chosen by validation alone.
+    chosen by validation alone. EASE holds a number for each pair of items, so it is not for all.
     """
-    place = "pooled" if pooled else "-".join(markets)
-    ease = {l2: _ease(bench, markets, l2, place) for l2 in L2}
-    best = max(ease, key=lambda l2: float(ease[l2]["valid"]))
-    say(f"EASE, {place}: validation chose l2 {best:g}")
-    found = {"ease": ease[PLAIN_L2], "ease_tuned": ease[best]}
+    place = POOLED if pooled else "-".join(markets)
+    found: dict[str, Arrays] = {}
+    if with_ease:
+        ease = {l2: _ease(bench, markets, l2, place) for l2 in L2}
+        best = max(ease, key=lambda l2: float(ease[l2]["valid"]))
+        say(f"EASE, {place}: validation chose l2 {best:g}")
+        found |= {"ease": ease[PLAIN_L2], "ease_tuned": ease[best]}
     if pooled:
         trials = {trial: _ials(bench, markets, trial, 0) for trial in bench.trials}
         chosen = max(trials, key=lambda trial: float(trials[trial]["valid"]))
@@ -174,7 +180,7 @@ def peer_arms(bench: Bench, markets: Sequence[str], pooled: bool, seed: int) -> 
 def _ease(bench: Bench, markets: Sequence[str], l2: float, place: str) -> Arrays:
     return bench.cache.arm(
         f"ease-{place}-{l2:g}",
-        lambda: _peer(bench, Ease(_train_of(bench, markets), l2), markets),
+        lambda: _peer(bench, Ease(_train_of(bench, markets, place), l2), markets),
         markets=sorted(markets),
         l2=l2,
     )
@@ -185,7 +191,7 @@ def _ials(
 ) -> Arrays:
     return bench.cache.arm(
         f"ials-{trial[0]:g}-{trial[1]:g}-{trial[2]}",
-        lambda: _peer(bench, Ials(_train_of(bench, markets), *trial, seed=seed), markets),
+        lambda: _peer(bench, Ials(bench.frame, *trial, seed=seed), markets),
         markets=sorted(markets),
         trial=trial,
         iterations=ITERATIONS,
@@ -193,7 +199,10 @@ def _ials(
     )
 
 
-def _train_of(bench: Bench, markets: Sequence[str]) -> pl.DataFrame:
+def _train_of(bench: Bench, markets: Sequence[str], place: str) -> pl.DataFrame:
+    """The logs of some markets, or of all domains where they are pooled."""
+    if place == POOLED:
+        return bench.frame
     return bench.frame.filter(pl.col("domain").is_in(list(markets)))
 
 
@@ -231,7 +240,7 @@ def alone_mf(bench: Bench, settings: Settings, market: str) -> Arrays:
     The best of them on validation is adapted to its own market besides, so that it may learn what
     an adapter adds; what validates better is measured.
     """
-    others = [name for name in bench.markets if name != market]
+    others = sorted(set(bench.frame["domain"]) - {market})
     trials = []
     for multiple in settings.adapt.learning_rate_grid:
         rate = settings.train.learning_rate * multiple

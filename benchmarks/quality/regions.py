@@ -65,7 +65,7 @@ def opened(work: Path, quick: bool, full: bool) -> Bench:
     frame = pl.read_parquet(source, columns=["user_id", "item_id", "domain", "split"])
     regions = REGIONS[:2] if quick else REGIONS if full else REGIONS[:9]
     if quick:
-        frame = frame.filter(pl.col("domain").is_in(regions))
+        frame = frame.filter(pl.col("domain").is_in(regions) & (pl.len().over("item_id") >= 150))
     test = frame.filter(pl.col("split") != "train")
     logs = cache.folder / "interactions.parquet"
     logs.parent.mkdir(parents=True, exist_ok=True)

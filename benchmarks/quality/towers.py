@@ -43,7 +43,8 @@ from benchmarks.quality.regions import REGIONS, share_of
 from lorarec.config import Settings
 from lorarec.evaluation.significance import mean_over_domains
 
-LAYERS = "user_tower.*:8,item_tower.*:8"
+LAYERS = "user_tower.*,item_tower.*"
+"""Of rank 8, or of the smaller side of a layer that is smaller."""
 TRIALS = {
     "layers": Trial(f"{LAYERS},bias"),
     "tables": Trial("users:8,items:8,bias"),
@@ -114,7 +115,7 @@ def opened(source: Source, work: Path, quick: bool, full: bool) -> Bench:
     columns = ["user_id", "item_id", "domain", "split"]
     frame = pl.read_parquet(folder / "interactions.parquet", columns=columns)
     if quick:
-        frame = frame.filter(pl.col("domain").is_in(domains))
+        frame = frame.filter(pl.col("domain").is_in(domains) & (pl.len().over("item_id") >= 150))
     if "valid" not in frame["split"].unique():
         frame = pl.concat([cut_valid(frame, 0), frame.filter(pl.col("split") != "train")])
     logs = cache.folder / "interactions.parquet"
@@ -181,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for domain in bench.markets
         }
         found.append(report(source.name, values, runs[0][1], measures))
-        for domain in set(source.domains) - set(bench.markets):
+        for domain in [name for name in source.domains if name not in bench.markets]:
             measures.leave_out(f"{source.name}_{domain}_*", "not among this run's domains")
     for name in found[0]:
         mean = float(np.mean([one[name] for one in found]))
