@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import AdapterMismatchError, ArtifactError
@@ -65,8 +66,10 @@ class AdapterInfo(Record):
     storage: Storage = "fp32"
     """How the numbers lie in adapter.safetensors; the digest is of what they are read as."""
     made_of: Derivation | None = None
-    """The adapters that it was computed from; None of one that was trained."""
-    later: ClassVar[frozenset[str]] = frozenset({"storage", "made_of"})
+    """The adapters that it was computed from, or went on from; None of one that began anew."""
+    trained_on: list[DataSource] = Field(default_factory=list)
+    """Logs that it was trained on besides the base's own, oldest first."""
+    later: ClassVar[frozenset[str]] = frozenset({"storage", "made_of", "trained_on"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,139 @@
+"""Which rows of a domain an adapter was not trained on yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lorarec.data.prepared.manifest import is_prepared
+from lorarec.data.source import DataSource
+from lorarec.errors import DataError
+from lorarec.jobs.listener import Listener
+from lorarec.lora.adapter import AdapterInfo
+from lorarec.models.artefact import BaseInfo
+
+KEY = ("user_id", "item_id", "timestamp")
+"""What makes a row of one domain the same row; of rows alike as many are old as were there."""
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """A domain's rows, old and new."""
+
+    frame: pl.DataFrame
+    """All that are known of, split; the column `new` has the train rows to go on with."""
+    source: DataSource
+    """What was read now."""
+    trained_on: list[DataSource]
+    """All that the adapter will have been trained on, the base's own logs aside."""
+
+
+def new_rows(
+    info: AdapterInfo,
+    base: BaseInfo,
+    paths: Sequence[Path],
+    listen: Listener,
+) -> NewRows:
+    """The domain's rows in logs, less those that an adapter was trained on.
+
+    Rows are told apart by user, item and time, so logs may hold the old rows again or the new ones
+    alone. What the adapter was trained on is read again where it is as it was: a prepared data set
+    by its generation, logs while their digest holds. Where logs have changed since, every train row
+    given counts as new, which is said.
+
+    Args:
+        info: The adapter's record.
+        base: Its base's, with the split.
+        paths: The logs; none is the base's prepared data set as it is now.
+        listen: Takes words.
+
+    Raises:
+        DataError: No train row is new, the logs cannot be read, or a prepared data set does not
+            have the generation that the adapter was trained on.
+    """
+    domain, split = info.domain, base.split
+    if not paths:
+        if not all(is_prepared(Path(path)) for path in base.data.paths):
+            raise DataError(
+                f"The base was trained on the logs {', '.join(base.data.paths)}, which do not grow "
+                f"by themselves. Expected the logs with new rows of {domain!r}: --data PATH"
+            )
+        paths = [Path(path) for path in base.data.paths]
+    before = [_read(source, info, base, listen) for source in _known_sources(info, base)]
+    frame, source = base.data.read_again(split, paths, domain=domain)
+    given = _numbered(frame.filter(pl.col("domain") == domain))
+    old = [_numbered(each) for each in before if each is not None]
+    fresh = given
+    for each in old:
+        fresh = fresh.join(each, on=[*KEY, "nth"], how="anti", nulls_equal=True)
+    train = fresh.filter(pl.col("split") == "train")
+    if not train.height:
+        raise DataError(_nothing_new(info, base, given, fresh, [str(path) for path in paths]))
+    parts = [given.join(train, on=[*KEY, "nth"], how="anti", nulls_equal=True)]
+    for each in old:
+        parts.append(each.join(given, on=[*KEY, "nth"], how="anti", nulls_equal=True))
+    whole = pl.concat(
+        [pl.concat(parts).with_columns(new=False), train.with_columns(new=True)]
+    ).drop("nth")
+    recorded = source.model_copy(update={"split": None})
+    others = [each for each in info.trained_on if each.paths != source.paths]
+    return NewRows(whole, source, [*others, recorded])
+
+
+def _known_sources(info: AdapterInfo, base: BaseInfo) -> list[DataSource]:
+    """The base's own logs as the adapter saw them, and others that it was trained on."""
+    if any(each.paths == base.data.paths for each in info.trained_on):
+        return info.trained_on
+    if info.trained_on or info.data_digest == base.data.digest:
+        return [base.data, *info.trained_on]
+    return [base.data.model_copy(update={"digest": info.data_digest})]
+
+
+def _read(
+    source: DataSource, info: AdapterInfo, base: BaseInfo, listen: Listener
+) -> pl.DataFrame | None:
+    """The domain's rows in what the adapter was trained on; None where it has changed since."""
+    prepared = any(is_prepared(Path(path)) for path in source.paths)
+    try:
+        frame, _ = source.read_again(base.split, domain=info.domain)
+    except DataError as error:
+        if prepared:
+            raise DataError(
+                f"The adapter of {info.domain!r} was trained on a generation that is not here: "
+                f"{error}"
+            ) from error
+        listen.say(
+            f"Warning: what the adapter was trained on cannot be told from what is new, so every "
+            f"train row given counts as new. {error}"
+        )
+        return None
+    return frame.filter(pl.col("domain") == info.domain)
+
+
+def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the place of each among those alike."""
+    return frame.with_columns(nth=pl.int_range(pl.len()).over(KEY))
+
+
+def _nothing_new(
+    info: AdapterInfo, base: BaseInfo, given: pl.DataFrame, fresh: pl.DataFrame, paths: list[str]
+) -> str:
+    where = f"No train row of {info.domain!r} in {', '.join(paths)} is new"
+    if not fresh.height:
+        return (
+            f"{where}: the adapter was trained on data that has all of its {given.height:,} rows. "
+            f"Expected logs with other rows: --data PATH"
+        )
+    parts = fresh["split"].value_counts(sort=True).rows()
+    told = ", ".join(f"{count:,} in {part}" for part, count in parts)
+    cut = ""
+    if base.split.t_valid is not None:
+        cut = f" Its base's cut-off is at {base.split.t_valid}, and a row from then on is held out."
+    return (
+        f"{where}, though {fresh.height:,} of other parts are ({told}).{cut} Expected train rows; "
+        f"for a later cut-off pretrain with it, and bring the adapter there: "
+        f"lorarec adapters rebase {info.domain} --to NEWBASE"
+    )
