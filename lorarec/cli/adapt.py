@@ -183,7 +183,7 @@ def _check_shape(all_domains: bool, rank: str | None, targets: str | None) -> No
     for name, value in (("--rank", rank), ("--targets", targets)):
         if value is not None:
             raise click.UsageError(
-                f"{name} {value} stands beside --from, which takes its rank, targets and alpha from "
-                f"the adapter. Leave it out; `lorarec adapters truncate` makes a smaller rank, and a "
-                f"larger one, or other targets, begin anew: lorarec adapt without --from."
+                f"{name} {value} stands beside --from, and rank, targets and alpha are those of "
+                f"its adapter. Leave it out; `lorarec adapters truncate` makes a smaller rank, and "
+                f"a larger one, or other targets, begin anew: lorarec adapt without --from."
             )

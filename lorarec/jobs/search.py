@@ -121,7 +121,7 @@ def search(
         )
     grid = adapt.learning_rate_grid if len(validation) else (1.0,)
     listen.begin(f"{config.kind} {domain}", adapt.epochs * len(examples[0]) * len(grid))
-    start = start or _from_scratch(base, config, data)
+    start = start or from_scratch(base, config, data)
     base.model.to(device)
     fresh = start.untouched().to(device)
     untrained = validation({domain: fresh})
@@ -181,7 +181,7 @@ def search(
     return Trained(model, history, untrained, kept, rate, size, seconds)
 
 
-def _from_scratch(base: Base, config: AdapterConfig, data: DomainData) -> Start:
+def from_scratch(base: Base, config: AdapterConfig, data: DomainData) -> Start:
     """A fresh adapter at the biases that pretraining learnt; the base where nothing helps."""
     touched = touched_rows(base, data)
 
