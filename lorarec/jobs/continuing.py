@@ -188,7 +188,7 @@ class Going:
             AdapterState.of(adapter),
             {"users": fresh["user_id"], "items": fresh["item_id"]},
         )
-        empty = {name: torch.empty(len(more[name].grown), base.model.dim) for name in TABLES}
+        empty = {name: torch.zeros(len(more[name].grown), base.model.dim) for name in TABLES}
         shape = extended(base, adapter, more, empty)  # for its vocabularies alone
         train, valid = train_and_valid(rows.frame, shape.users, shape.items)
         data = DomainData(domain, shape.users, shape.items, train, valid)
