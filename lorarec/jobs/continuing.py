@@ -89,7 +89,8 @@ def continue_adapter(
         text: Which adapter; see `find_adapter`.
         store: Where it is and the run goes.
         base: URI of its base; None finds it.
-        paths: Logs with the new rows; none is the base's prepared data set as it is now.
+        paths: Logs with the new rows; none is the base's prepared data set as it is now, or its own
+            logs where `settings.data.cutoffs` moves on.
         freeze_shared: Leave alone what several rows share: B, P, Q and layers.
         listen: Takes words and progress.
 
@@ -111,13 +112,19 @@ def continue_adapter(
     (adapter,) = load_all([named], chosen)
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
-    rows = new_rows(adapter.info, chosen.base.info, paths, listen)
+    cutoffs = settings.data.cutoffs
+    rows = new_rows(adapter.info, chosen.base.info, paths, listen, cutoffs)
+    if rows.split != adapter.info.split:
+        listen.say(
+            f"The cut-off moves on from {adapter.info.split.t_valid} to {rows.split.t_valid}: the "
+            f"adapter is evaluated on rows after it."
+        )
     going = Going.of(chosen, adapter, rows)
     listen.say(going.sentence())
     tags = {"data_digest": rows.source.digest, "device": device}
     params = {"from": named.name, "freeze_shared": freeze_shared}
     with record_trained(
-        settings, store, "continue", adapter.info, chosen, params, [named.name], tags
+        settings, store, "continue", adapter.info, chosen.at(rows.split), params, [named.name], tags
     ) as recording:
         start = going.start(settings.adapt.proximal, freeze_shared)
         trained = search(
@@ -358,7 +365,12 @@ def _finished(trained: Trained, going: Going, rows: NewRows) -> tuple[Trained, A
     # Rows that it was trained on long ago may not be among those that could be read again.
     size = replace(size, full=max(size.full, parent.parameters["full"]))
     how = Derivation(how="continue", parents=[parent.digest], weights=[1.0], kept={})
-    info = {"data_digest": rows.source.digest, "trained_on": rows.trained_on, "made_of": how}
+    info = {
+        "data_digest": rows.source.digest,
+        "trained_on": rows.trained_on,
+        "split": rows.split,
+        "made_of": how,
+    }
     room = going.room
     made = Adapter(trained.model, room.users, room.items, room.info.model_copy(update=info))
     return replace(trained, size=size), made

@@ -265,10 +265,10 @@ def _seen(old: Chosen, new: Chosen, adapter: Adapter) -> str:
     """Why the old base or adapter may have been trained on what is held out now; "" where not."""
     before, after = old.base.info, new.base.info
     if before.split.used == after.split.used == "time":
-        first, then = before.split.t_valid, after.split.t_valid
+        first, then = adapter.info.split.t_valid, after.split.t_valid
         if first is not None and then is not None and first <= then:
             return ""
-        return "its base's cut-off is later, so it was trained on rows that are held out here"
+        return "its cut-off is later, so it was trained on rows that are held out here"
     same = before.data.digest == after.data.digest == adapter.info.data_digest
     if same and before.split == after.split:
         return ""

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lorarec.data.later_split import goes_on
 from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
@@ -54,7 +55,7 @@ class AdapterInfo(Record):
     data_digest: str
     """Of the logs it was trained on."""
     split: SplitRecord
-    """The base's split, cut-off times included."""
+    """The base's split, cut-off times included; of one that has gone on, a later one by time."""
     learning_rate: float
     """The step size that validation chose; 0 where no step of training was kept."""
     metrics: dict[str, float]
@@ -190,7 +191,8 @@ def check_base(info: AdapterInfo, base: Base) -> None:
     """Refuse a base that an adapter does not belong to.
 
     Raises:
-        AdapterMismatchError: It is another, has another split, or does not begin with its rows.
+        AdapterMismatchError: It is another, has another split whose cut-off is no later one, or
+            does not begin with its rows.
     """
     if info.base_digest != base.digest:
         raise AdapterMismatchError(
@@ -198,7 +200,7 @@ def check_base(info: AdapterInfo, base: Base) -> None:
             f"{info.base_digest}, and this base has digest {base.digest}. Expected the same base: "
             f"name it with --base, or adapt again: lorarec adapt --domain {info.domain}"
         )
-    if info.split != base.info.split:
+    if not goes_on(info.split, base.info.split):
         ours, theirs = _cut(info.split), _cut(base.info.split)
         raise AdapterMismatchError(
             f"The adapter of domain {info.domain!r} was trained on another split than its base: "

@@ -99,6 +99,12 @@ def test_a_prepared_data_set_is_gone_on_with_by_generation(
     assert done.code == 0
     assert done.json["new"]["rows"] == 61
     assert ran(*go).code == 2  # nothing was appended since
+    cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.9, 0.95)]  # type: ignore[arg-type]
+    assert ran("data", "append", data, "--cutoff", f"{cuts[0]},{cuts[1]}").code == 0
+    moved = ran(*go)
+    assert moved.json["new"]["rows"] > 20
+    assert f"to {cuts[0]}: the adapter is evaluated on rows after it" in moved.err
+    assert world.newest().tag("cutoff") == str(cuts[1])
     rmtree(data)
     copytree(copy, data)
     old = ran(*go)

@@ -14,12 +14,20 @@ from torch import Tensor
 from world import Words, World
 
 from lorarec.data.interactions import Interactions
-from lorarec.errors import AdapterMismatchError, ArtifactError, DataError, NotFoundError
+from lorarec.errors import (
+    AdapterMismatchError,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    NotFoundError,
+)
 from lorarec.jobs.continuing import Continued, continue_adapter
 from lorarec.jobs.domain import train_and_valid
+from lorarec.jobs.evaluate import evaluate
 from lorarec.lora.adapter import Adapter, load_adapter
 from lorarec.lora.state import AdapterState
 from lorarec.record import load_record, save_record
+from lorarec.tracking.registry import runs_of
 
 SOME_USERS, SOME_ITEMS = 6, 5
 
@@ -291,3 +299,52 @@ def test_an_adapter_of_a_newer_format_is_refused(world: World, more: pl.DataFram
     save_record(path, info.model_copy(update={"format_version": 99}))
     with pytest.raises(ArtifactError, match="format version 99"):
         go(more, world.adapter)
+
+
+def test_a_later_cut_off_trains_what_was_held_out_and_moves_the_evaluation(
+    world: World, go: Go
+) -> None:
+    before = loaded(world, world.adapter).info.split
+    moments = world.frame["timestamp"]
+    cuts = [int(moments.quantile(q)) for q in (0.9, 0.95)]  # type: ignore[arg-type]
+    assert before.t_valid is not None
+    assert cuts[0] > before.t_valid
+    words = Words()
+    done = go(settings={"data.cutoffs": cuts}, words=words)
+    held = world.frame.filter(
+        (pl.col("domain") == "books")
+        & (pl.col("timestamp") >= before.t_valid)
+        & (pl.col("timestamp") < cuts[0])
+    )
+    assert done.new["rows"] == held.height
+    assert f"moves on from {before.t_valid} to {cuts[0]}" in words
+    info = loaded(world, done.run).info
+    assert (info.split.t_valid, info.split.t_test) == tuple(cuts)
+    assert world.run(done.run).tag("cutoff") == str(cuts[1])
+    found = evaluate(world.settings, "books", world.store)
+    test = world.frame.filter((pl.col("domain") == "books") & (pl.col("timestamp") >= cuts[1]))
+    assert set(found.users) == set(test["user_id"])
+    run = world.run(found.run)
+    assert (run.tag("adapter_digest"), run.tag("cutoff")) == (info.digest, str(cuts[1]))
+    # The bare base, and adapters that have not moved on, are evaluated where they were.
+    bare = evaluate(world.settings, "books", world.store, adapter="none")
+    assert world.run(bare.run).tag("cutoff") == str(before.t_test)
+
+
+def test_full_fine_tuning_beside_it_is_of_the_same_cut_off(world: World, go: Go) -> None:
+    arms = world.settings.with_options({"evaluate.arms": ["full", "lora"]})
+    evaluate(arms, "books", world.store)
+    cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.9, 0.95)]  # type: ignore[arg-type]
+    go(settings={"data.cutoffs": cuts})
+    evaluate(arms, "books", world.store)
+    evaluate(arms, "books", world.store)
+    evaluate(arms, "books", world.store, adapter=world.adapter)
+    full = [run.tag("cutoff") for run in runs_of(world.store, "full")]
+    before = loaded(world, world.adapter).info.split.t_test
+    assert full == [str(cuts[1]), str(before)]
+
+
+def test_an_earlier_cut_off_is_refused(world: World, go: Go) -> None:
+    cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.3, 0.4)]  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Expected that moment or a later one"):
+        go(settings={"data.cutoffs": cuts})
