@@ -100,9 +100,11 @@ def test_a_prepared_data_set_is_gone_on_with_by_generation(
     assert done.json["new"]["rows"] == 61
     assert ran(*go).code == 2  # nothing was appended since
     cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.9, 0.95)]  # type: ignore[arg-type]
-    assert ran("data", "append", data, "--cutoff", f"{cuts[0]},{cuts[1]}").code == 0
+    again = tmp_path / "again.parquet"
+    some_rows(world).with_columns(pl.col("timestamp") + 7).write_parquet(again)
+    assert ran("data", "append", data, again, "--cutoff", f"{cuts[0]},{cuts[1]}").code == 0
     moved = ran(*go)
-    assert moved.json["new"]["rows"] > 20
+    assert moved.json["new"]["rows"] > 61 + 20
     assert f"to {cuts[0]}: the adapter is evaluated on rows after it" in moved.err
     assert world.newest().tag("cutoff") == str(cuts[1])
     rmtree(data)
