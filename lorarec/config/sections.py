@@ -343,7 +343,7 @@ class Adapt(Section):
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Pull of touched rows back to the base, 0 or more."""
 
-    proximal: float = Field(default=1.0, ge=0.0)
+    proximal: float = Field(default=3.0, ge=0.0)
     """Of `--from`: pull back to the adapter that it goes on from, 0 or more: a step of size η that
     has no gradient leaves 1 - η · proximal of the distance."""
 
