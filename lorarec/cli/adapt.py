@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 @base_option
 @click.option(
     "--targets", metavar="LIST",
-    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank. "
+    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank, "
+    "and items:8:2 has an alpha of 2. "
     "`lorarec targets` lists all.",
 )  # fmt: skip
 @click.option(

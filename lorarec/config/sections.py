@@ -320,7 +320,8 @@ class Adapt(Section):
     """Scale of the low-rank delta before 1/√r, above 0."""
 
     targets: str | None = None
-    """What adapts, such as `users:4,items:8,bias`; None is rows, transform, bias, grown rows."""
+    """What adapts, such as `users:4,items:8:2,bias`, with a rank and an alpha of its own; None is
+    rows, transform, bias, grown rows."""
 
     epochs: int = Field(default=15, ge=1)
     """Passes over the domain's training rows, at most."""

@@ -225,7 +225,8 @@ def recipe(settings: Settings, config: AdapterConfig) -> str:
     if config.kind == "lora" and settings.adapt.rank == AUTO:
         shown["rank"] = AUTO  # the shape is that of what is truncated
     shown |= settings.train.model_dump(include=set(SHARED))
-    shape = config.model_dump_json(exclude=None if config.whole else {"whole"})
+    unsaid = {name for name in ("whole", "alphas") if not getattr(config, name)}
+    shape = config.model_dump_json(exclude=unsaid)
     return sha256_bytes(repr(sorted(shown.items())).encode(), shape.encode())[:16]
 
 
