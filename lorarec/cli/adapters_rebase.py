@@ -30,7 +30,7 @@ ARMS = {
 @click.option("--to", required=True, metavar="URI", help="The new base.")
 @click.option(
     "--base", metavar="URI",
-    help="The old base that a domain is looked up on.  [default: any but the new one]",
+    help="The old base, which domains are looked up on.  [default: each adapter's own]",
 )  # fmt: skip
 @max_loss_option
 @data_option

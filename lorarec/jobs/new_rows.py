@@ -12,7 +12,7 @@ from lorarec.data.later_split import goes_on
 from lorarec.data.prepared.manifest import is_prepared
 from lorarec.data.source import DataSource, absolute
 from lorarec.data.splits import SplitRecord
-from lorarec.errors import ConfigError, DataError
+from lorarec.errors import ConfigError, DataError, NotFoundError, did_you_mean
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.lora.adapter import AdapterInfo
 from lorarec.models.artefact import BaseInfo
@@ -62,6 +62,7 @@ def new_rows(
             but a prepared data set may.
 
     Raises:
+        NotFoundError: The logs do not have the domain.
         ConfigError: The cut-offs are earlier, or the split is none by time.
         DataError: No train row is new, the logs cannot be read, or a prepared data set does not
             have the generation that the adapter was trained on.
@@ -81,6 +82,12 @@ def new_rows(
     before = [_read(each, info, info.split, listen) for each in known]
     frame, source = base.data.read_again(split, paths, domain=domain)
     given = _numbered(frame.filter(pl.col("domain") == domain))
+    if not given.height:
+        names = frame["domain"].unique().to_list()
+        raise NotFoundError(
+            f"There is no domain {domain!r} in {', '.join(source.paths)}."
+            f"{did_you_mean(domain, names)} Expected logs with rows of it: --data PATH"
+        )
     old = [_numbered(each) for each in before if each is not None]
     fresh = given
     for each in old:

@@ -88,7 +88,7 @@ def rebase(
         text: Which adapter, as `find_adapter` takes it; a domain is its newest adapter that is not
             on the new base. None is the newest of every domain.
         to: URI of the new base.
-        base: URI of the old base that domains are looked up on; None is any but the new one.
+        base: URI of the old base, which domains are looked up on; None is each adapter's own.
         paths: Other logs than the new base's, by choice.
         max_loss: Recall at 20 on validation that may be lost; None lets anything pass.
         listen: Takes words and progress.
@@ -113,7 +113,7 @@ def rebase(
         if len(named) > 1:
             listen.say(f"{each.info.domain}: {place + 1} of {len(named)} adapters.")
         try:
-            done.append(_rebase(settings, store, each, new, frame, source, max_loss, listen))
+            done.append(_rebase(settings, store, each, new, frame, source, base, max_loss, listen))
         except LorarecError as error:
             if len(named) == 1:
                 raise
@@ -132,10 +132,11 @@ def _rebase(
     new: Chosen,
     frame: pl.DataFrame,
     source: DataSource,
+    base: str | None,
     max_loss: float | None,
     listen: Listener,
 ) -> Rebased:
-    old = base_of(store, named, None, listen)
+    old = base_of(store, named, base, listen)
     (adapter,) = load_all([named], old)
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)

@@ -110,6 +110,7 @@ def carried(
 
     Raises:
         ConfigError: A rank is above the new base's dimension.
+        AdapterMismatchError: The new base has not the layers that the adapter moves.
     """
     state = AdapterState.of(adapter)
     _check_ranks(state, new)
@@ -124,6 +125,11 @@ def carried(
         ).items():
             counts[what] += count
     for part, tensor in _turned_transform(state, how.rotation).items():
+        if part not in tensors:
+            raise AdapterMismatchError(
+                f"The adapter of {state.domain!r} has a whole transform ({part}), and the new base "
+                f"has no last layer. Expected a base of two towers, or an adapter of factors."
+            )
         tensors[part].copy_(tensor)
     if state.config.bias:
         _carry_bias(state, adapter.items, tensors, new.items.extend(grown["items"]))

@@ -65,7 +65,7 @@ def unvalidated(monkeypatch: pytest.MonkeyPatch) -> None:
         train, valid = train_and_valid(*arguments)
         return train, valid.where(np.zeros(len(valid), dtype=bool))
 
-    monkeypatch.setattr("lorarec.jobs.continuing.train_and_valid", without)
+    monkeypatch.setattr("lorarec.jobs.going.train_and_valid", without)
 
 
 @pytest.fixture
@@ -348,3 +348,8 @@ def test_an_earlier_cut_off_is_refused(world: World, go: Go) -> None:
     cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.3, 0.4)]  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Expected that moment or a later one"):
         go(settings={"data.cutoffs": cuts})
+
+
+def test_logs_without_the_domain_are_refused(more: pl.DataFrame, go: Go) -> None:
+    with pytest.raises(NotFoundError, match=r"no domain 'books' in .* Did you mean 'bookz'"):
+        go(more.with_columns(domain=pl.lit("bookz")))
