@@ -27,7 +27,7 @@ ARMS = {
 @click.command("rebase", context_settings=CONTEXT)
 @click.argument("adapter", required=False, metavar="[ADAPTER]")
 @click.option("--all", "all_", is_flag=True, help="The newest adapter of every domain.")
-@click.option("--to", required=True, metavar="URI", help="The new base.")
+@click.option("--to", required=True, metavar="URI|newest", help="The new base.")
 @click.option(
     "--base", metavar="URI",
     help="The old base, which domains are looked up on.  [default: each adapter's own]",
@@ -54,7 +54,7 @@ def rebase(
     \b
     Example:
       lorarec adapters rebase books --to runs:/ID
-      lorarec adapters rebase --all --to runs:/ID --max-loss .002
+      lorarec adapters rebase --all --to newest --max-loss .002
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.rebase import rebase as job

@@ -34,6 +34,8 @@ from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device, set_threads
 from lorarec.training.loop import History
 
+NEWEST = "newest"
+"""In place of the new base's URI: the newest finished one."""
 OLD, BARE, CARRIED, REFIT = "old", "base", "carried", "rebased"
 """Arms: the old adapter on its base, the new base bare, the adapter carried over without training,
 and that trained again."""
@@ -87,7 +89,7 @@ def rebase(
         store: Where adapters and bases are and the runs go.
         text: Which adapter, as `find_adapter` takes it; a domain is its newest adapter that is not
             on the new base. None is the newest of every domain.
-        to: URI of the new base.
+        to: URI of the new base, or `newest`.
         base: URI of the old base, which domains are looked up on; None is each adapter's own.
         paths: Other logs than the new base's, by choice.
         max_loss: Recall at 20 on validation that may be lost; None lets anything pass.
@@ -98,7 +100,7 @@ def rebase(
         ConfigError: It is on the new base already.
         LorarecError: The one adapter that was asked for, or all of them, could not be rebased.
     """
-    new = choose_base(store, to, listen)
+    new = choose_base(store, None if to == NEWEST else to, listen)
     texts = [_newest(store, text, new, base)] if text else _all(store, new, base)
     named = [find_adapter(store, each, None, listen) for each in texts]
     for each in named:

@@ -1,4 +1,4 @@
-"""An adapter with room for more ids: it scores whatever it knew as before, to the bit."""
+"""An adapter with room for more ids: it scores whatever it knew as before."""
 
 from __future__ import annotations
 

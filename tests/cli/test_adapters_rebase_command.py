@@ -35,7 +35,7 @@ def test_it_prints_every_arm_and_later_commands_take_it(world: World, ran: Ran) 
 
 
 def test_all_has_the_newest_of_every_domain(world: World, ran: Ran) -> None:
-    found = ran("adapters", "rebase", "--all", "--to", world.base, "--json").json
+    found = ran("adapters", "rebase", "--all", "--to", "newest", "--json").json
     assert found["failed"] == {}
     (one,) = found["rebased"]
     assert (one["domain"], one["parents"], one["kept"]) == (OUTSIDE, [world.other_adapter], True)
