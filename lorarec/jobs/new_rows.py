@@ -122,7 +122,7 @@ def _split(
                 f"Setting data.cutoffs is {list(cutoffs)}, and the adapter's data was split by "
                 f"{found.used}. Expected a split by time; leave the cut-offs out."
             )
-        found = found.cut_at(cutoffs)
+        found = found.model_copy(update={"t_end": None}).cut_at(cutoffs)
     else:
         dataset = base.data.model_copy(update={"paths": absolute(paths)}).dataset()
         moved = None if dataset is None else dataset.split
@@ -155,6 +155,8 @@ def _read(
     prepared = any(is_prepared(Path(path)) for path in source.paths)
     try:
         frame, _ = source.read_again(split, domain=info.domain)
+    except NotFoundError:
+        return None  # a data set without the domain has no row of it
     except DataError as error:
         if prepared:
             raise DataError(

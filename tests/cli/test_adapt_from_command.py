@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 from world import Ended, World
 
+from lorarec.lora.adapter import AdapterInfo
+from lorarec.record import load_record
+
 Ran = Callable[..., Ended]
 
 
@@ -112,3 +115,25 @@ def test_a_prepared_data_set_is_gone_on_with_by_generation(
     old = ran(*go)
     assert old.code == 2
     assert "was trained on a generation that is not here" in old.err
+
+
+def test_an_adapter_of_a_domain_that_the_base_never_had_goes_on(
+    world: World, ran: Ran, tmp_path: Path
+) -> None:
+    data, apart = tmp_path / "prepared", tmp_path / "apart.parquet"
+    known = tmp_path / "known.parquet"
+    world.frame.filter(pl.col("domain") != "games").write_parquet(known)
+    rows = world.frame.filter(pl.col("domain") == "games")
+    rows.write_parquet(apart)
+    assert ran("data", "prepare", known, data).code == 0
+    assert ran("pretrain", "--data", data).code == 0
+    assert ran("adapt", "--domain", "games", "--data", apart).code == 0
+    more = tmp_path / "more.parquet"
+    pl.concat(
+        [rows, rows.sort("timestamp").head(30).with_columns(pl.col("timestamp") + 7)]
+    ).write_parquet(more)
+    done = ran("adapt", "--domain", "games", "--from", "games", "--data", more, "--json")
+    assert done.code == 0
+    assert done.json["new"]["rows"] == 30
+    info = load_record(world.artifacts(done.json["run"]) / "adapter" / "adapter.json", AdapterInfo)
+    assert [each.paths for each in info.trained_on] == [[str(apart)], [str(more)]]
