@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,9 @@ def retrained(folder: Path, logs: pl.DataFrame, seed: int, seen: bool) -> dict[s
     return found
 
 
-def going_on(folder: Path, logs: pl.DataFrame, seed: int) -> dict[str, Any]:
+def going_on(
+    folder: Path, logs: pl.DataFrame, seed: int, strengths: Sequence[float]
+) -> dict[str, Any]:
     """Validation and drift after going on with the rows of a later time, by proximal term."""
     cuts = [logs["timestamp"].quantile(q) for q in (0.6, 0.8, 0.9)]
     time = pl.col("timestamp")
@@ -139,7 +141,7 @@ def going_on(folder: Path, logs: pl.DataFrame, seed: int) -> dict[str, Any]:
     start = adapt(chosen, DOMAIN, store)
     found: dict[str, Any] = {}
     for frozen in (False, True):
-        for proximal in PROXIMAL:
+        for proximal in strengths:
             done = continue_adapter(
                 chosen.with_options({"adapt.proximal": proximal}),
                 DOMAIN,
@@ -163,6 +165,7 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0]).parse_args()
     seeds = range(1 if options.quick else 5 if options.full else 3)
     size = (150, 100, 4000) if options.quick else (600, 400, 30_000)
+    strengths = PROXIMAL[::3] if options.quick else PROXIMAL
     header("rebase and continual training, made world")
     measures = Measures()
     by_start: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
@@ -176,7 +179,7 @@ def main() -> None:
                 by_start[seen].append(retrained(Path(folder), logs, seed, seen))
         say(f"seed {seed}, going on")
         with tempfile.TemporaryDirectory() as folder:
-            by_proximal.append(going_on(Path(folder), logs, seed))
+            by_proximal.append(going_on(Path(folder), logs, seed, strengths))
     for seen, found in by_start.items():
         where = "base has seen the domain" if seen else "base has not seen the domain"
         cosine = np.mean([each["cosine"] for each in found])
