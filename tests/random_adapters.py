@@ -36,12 +36,15 @@ def adapters(draw: st.DrawFn, kinds: tuple[str, ...] = ("lora", "full")) -> Call
     alpha = draw(st.sampled_from([0.5, 1.0, 3.0]))
     apart = [] if kind == "full" else [name for name in ("users", "items") if name not in ranks]
     whole = tuple(sorted(draw(st.sets(st.sampled_from(apart))))) if apart else ()
+    values = st.sampled_from([0.25, 2.0])
+    own = draw(st.dictionaries(st.sampled_from(sorted(ranks)), values)) if ranks else {}
     config = AdapterConfig(
         kind=kind,  # type: ignore[arg-type]
         ranks=ranks,
         whole=whole,
         bias=draw(st.booleans()),
         alpha=alpha,
+        alphas=own,
     )
     rows = [sorted(draw(st.sets(st.integers(0, count - 1)))) for count in (USERS, ITEMS)]
     new = [draw(st.lists(st.sampled_from(IDS), unique=True)) for _ in range(2)]

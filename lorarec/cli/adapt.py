@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.adapt_domains import adapt_many
+from lorarec.cli.adapt_from import adapt_from
 from lorarec.cli.adapt_ranks import adapt_ranks, print_curve
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
@@ -33,8 +34,17 @@ if TYPE_CHECKING:
 @base_option
 @click.option(
     "--targets", metavar="LIST",
-    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank. "
+    help="What adapts, such as items:8,users:4,transform:8,bias; a rank here wins over --rank, "
+    "and items:8:2 has an alpha of 2. "
     "`lorarec targets` lists all.",
+)  # fmt: skip
+@click.option(
+    "--from", "from_adapter", metavar="ADAPTER",
+    help="Go on from an adapter with rows that are new to it: a domain, a run, or a folder.",
+)  # fmt: skip
+@click.option(
+    "--freeze-shared", is_flag=True,
+    help="With --from, leave alone what rows share: ids without a new row keep their vectors.",
 )  # fmt: skip
 @data_option
 @click.option("--epochs", type=int, help="Passes over the domain's train rows, at most.")
@@ -49,6 +59,8 @@ def adapt(
     rank: str | None,
     base: str | None,
     targets: str | None,
+    from_adapter: str | None,
+    freeze_shared: bool,
     paths: tuple[Path, ...],
     epochs: int | None,
     seed: int | None,
@@ -72,6 +84,10 @@ def adapt(
     the curve as rank_curve.png, and a rank in --targets stays as it is. Later commands take the
     adapter that was chosen.
 
+    --from goes on from an adapter, in its shape: rows that it was not trained on yet, of --data or
+    of what was appended to the prepared data set, train it further, held near where it began by
+    [adapt] proximal. Entries of ids without a new row do not move.
+
     \b
     Example:
       lorarec adapt --domain books --rank 8
@@ -79,6 +95,7 @@ def adapt(
       lorarec adapt --domain books --rank auto
       lorarec adapt --domain books --rank 2,4,8,16
       lorarec adapt --domain games --targets items:4,bias
+      lorarec adapt --domain books --from books --data data/new
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.adapt import adapt as job
@@ -86,6 +103,10 @@ def adapt(
 
     if (domain is None) != all_domains:
         raise click.UsageError("Expected either --domain D or --all-domains.")
+    if from_adapter is None and freeze_shared:
+        raise click.UsageError("--freeze-shared goes with --from ADAPTER, which is not there.")
+    if from_adapter is not None:
+        _check_shape(all_domains, rank, targets)
     settings = settings.with_options(
         {
             "adapt.rank": rank,
@@ -95,6 +116,9 @@ def adapt(
             "train.device": device,
         }
     )
+    if from_adapter is not None and domain is not None:
+        adapt_from(settings, domain, from_adapter, base, paths, freeze_shared, as_json)
+        return
     if domain is None or "," in domain:
         adapt_many(settings, domain, base, paths, as_json)
         return
@@ -151,3 +175,16 @@ def adapt(
         ],
     )
     say(f"Next: lorarec evaluate --domain {domain}")
+
+
+def _check_shape(all_domains: bool, rank: str | None, targets: str | None) -> None:
+    """Refuse what `--from` leaves no choice of."""
+    if all_domains:
+        raise click.UsageError("--from goes on from one adapter. Expected --domain D with it.")
+    for name, value in (("--rank", rank), ("--targets", targets)):
+        if value is not None:
+            raise click.UsageError(
+                f"{name} {value} stands beside --from, and rank, targets and alpha are those of "
+                f"its adapter. Leave it out; `lorarec adapters truncate` makes a smaller rank, and "
+                f"a larger one, or other targets, begin anew: lorarec adapt without --from."
+            )

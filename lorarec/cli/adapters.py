@@ -1,4 +1,4 @@
-"""`lorarec adapters`: what adapters there are, and what can be made of them without training."""
+"""`lorarec adapters`: what adapters there are, and what can be made of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lorarec.cli.adapters_import import import_
 from lorarec.cli.adapters_list import list_
 from lorarec.cli.adapters_merge import merge
 from lorarec.cli.adapters_quantize import quantize
+from lorarec.cli.adapters_rebase import rebase
 from lorarec.cli.adapters_show import show
 from lorarec.cli.adapters_sum import sum_
 from lorarec.cli.adapters_truncate import truncate
@@ -30,5 +31,5 @@ def adapters() -> None:
     """
 
 
-for command in (list_, show, diff, merge, sum_, truncate, quantize, export, import_):
+for command in (list_, show, diff, merge, sum_, truncate, quantize, rebase, export, import_):
     adapters.add_command(command)

@@ -320,7 +320,8 @@ class Adapt(Section):
     """Scale of the low-rank delta before 1/√r, above 0."""
 
     targets: str | None = None
-    """What adapts, such as `users:4,items:8,bias`; None is rows, transform, bias, grown rows."""
+    """What adapts, such as `users:4,items:8:2,bias`, with a rank and an alpha of its own; None is
+    rows, transform, bias, grown rows."""
 
     epochs: int = Field(default=15, ge=1)
     """Passes over the domain's training rows, at most."""
@@ -342,6 +343,10 @@ class Adapt(Section):
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """Pull of touched rows back to the base, 0 or more."""
+
+    proximal: float = Field(default=3.0, ge=0.0)
+    """Of `--from`: pull back to the adapter that it goes on from, 0 or more: a step of size η that
+    has no gradient leaves 1 - η · proximal of the distance."""
 
     averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
     """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""

@@ -204,7 +204,7 @@ def train_adapter(
         with run.artifact_folder("adapter") as folder:
             save_adapter(adapter, folder)
             stored = sum(file.stat().st_size for file in folder.iterdir())
-        _record(run, trained, adapter, stored)
+        record_training(run, trained, adapter, stored)
         run.log_metrics({"train_rows": len(data.train)})
     return Adapted(
         adapter,
@@ -225,7 +225,8 @@ def recipe(settings: Settings, config: AdapterConfig) -> str:
     if config.kind == "lora" and settings.adapt.rank == AUTO:
         shown["rank"] = AUTO  # the shape is that of what is truncated
     shown |= settings.train.model_dump(include=set(SHARED))
-    shape = config.model_dump_json(exclude=None if config.whole else {"whole"})
+    unsaid = {name for name in ("whole", "alphas") if not getattr(config, name)}
+    shape = config.model_dump_json(exclude=unsaid)
     return sha256_bytes(repr(sorted(shown.items())).encode(), shape.encode())[:16]
 
 
@@ -249,6 +250,9 @@ def _finished(
         split=base.info.split,
         learning_rate=trained.learning_rate,
         metrics=trained.metrics,
+        trained_on=[]
+        if source.digest == base.info.data.digest
+        else [source.model_copy(update={"split": None})],
         parameters={
             "factors": trained.size.factors,
             "grown": trained.size.grown,
@@ -259,7 +263,7 @@ def _finished(
     return Adapter(trained.model, data.users, data.items, info)
 
 
-def _record(run: Run, trained: Trained, adapter: Adapter, stored: int) -> None:
+def record_training(run: Run, trained: Trained, adapter: Adapter, stored: int) -> None:
     """The kept trial's curve under its own name, the size beside full fine-tuning, the digest."""
     for epoch, metrics in enumerate(trained.history.epochs):
         run.log_metrics(metrics, step=epoch)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from lorarec.data.splits import SplitRecord
 from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
@@ -24,6 +25,13 @@ class Chosen:
 
     base: Base
     run: str | None
+
+    def at(self, split: SplitRecord) -> Chosen:
+        """The same base, beside logs that are split at a later cut-off than its own."""
+        if split == self.base.info.split:
+            return self
+        info = self.base.info.model_copy(update={"split": split})
+        return Chosen(replace(self.base, info=info), self.run)
 
     @property
     def tags(self) -> dict[str, object]:

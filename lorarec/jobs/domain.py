@@ -131,12 +131,12 @@ def _grown(base: Base, data: DomainData) -> tuple[Tensor, Tensor]:
         items = base.model.item_inputs(torch.arange(known_items))
     pairs = data.train.csr().tocsr()
     pairs.data[:] = 1.0
-    grown_users = _neighbours(pairs[known_users:, :known_items], items, users)
+    grown_users = neighbours(pairs[known_users:, :known_items], items, users)
     every_user = torch.cat([users, grown_users])
-    return grown_users, _neighbours(pairs[:, known_items:].T.tocsr(), every_user, items)
+    return grown_users, neighbours(pairs[:, known_items:].T.tocsr(), every_user, items)
 
 
-def _neighbours(pairs: sparse.csr_matrix, vectors: Tensor, like: Tensor) -> Tensor:
+def neighbours(pairs: sparse.csr_matrix, vectors: Tensor, like: Tensor) -> Tensor:
     """Mean directions of the rows' neighbours, as long as the rows of `like` are on average.
 
     Args:

@@ -99,6 +99,8 @@ def evaluate(
                 f"There is no adapter of {domain!r} on this base to evaluate. Make one: "
                 f"lorarec adapt --domain {domain} --rank 8, or leave it out: --adapter none"
             )
+    if found is not None:
+        chosen = chosen.at(found.info.split)
     info = chosen.base.info
     frame, source = info.data.read_again(info.split, paths, domain=domain)
     if found is not None and found.info.data_digest != source.digest:
@@ -230,6 +232,7 @@ def full_arm(
         base_digest=chosen.base.digest,
         data_digest=source.digest,
         recipe=made_like,
+        cutoff=None if (cutoff := chosen.base.info.split.t_test) is None else str(cutoff),
     )
     if found is not None:
         listen.say(f"Full fine-tuning: {found.uri}, made before with the same settings.")

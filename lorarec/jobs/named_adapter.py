@@ -56,7 +56,7 @@ def find_adapter(store: Store, text: str, base: str | None, listen: Listener) ->
         ArtifactError: It is there and broken.
     """
     uri = text
-    if not _URI.fullmatch(text) and not _is_adapter(Path(text).expanduser()):
+    if not is_named(text):
         info = _newest_of(store, text, base)
         when = info.started.astimezone()
         listen.say(f"Adapter: {info.uri} ({info.name}, {when:%Y-%m-%d %H:%M}), of {text}.")
@@ -121,6 +121,11 @@ def _newest_of(store: Store, domain: str, base: str | None) -> RunInfo:
             f"domain with an adapter on {named}.{known} See: lorarec adapters list"
         )
     return found
+
+
+def is_named(text: str) -> bool:
+    """Whether a text names a run, a registered model or a folder with an adapter; else a domain."""
+    return bool(_URI.fullmatch(text)) or _is_adapter(Path(text).expanduser())
 
 
 def _is_adapter(path: Path) -> bool:

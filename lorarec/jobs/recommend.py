@@ -90,6 +90,8 @@ def prepare(
             f"Adapter: none of {domain} on this base yet; the bare base is used. "
             f"Make one: lorarec adapt --domain {domain} --rank 8"
         )
+    if found is not None:
+        chosen = chosen.at(found.info.split)
     info = chosen.base.info
     # Nothing is trained or measured: train only says what can be recommended and what is popular.
     frame, _ = info.data.read_again(info.split, paths, learns=False, domain=domain)

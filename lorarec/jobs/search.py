@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor, nn
 
 from lorarec.config import Settings
 from lorarec.errors import DivergedError
@@ -20,9 +22,38 @@ from lorarec.lora.size import AdapterSize, adapter_size
 from lorarec.models.artefact import Base, DomainBiases
 from lorarec.models.base import BaseModel
 from lorarec.tracking.runs import Run
+from lorarec.training.anchor import Anchor
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import STOP_METRIC, History, fit
 from lorarec.training.validation import RankingValidation
+
+Parameters = Mapping[str, nn.Parameter]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where every trial of a search begins, and what of it may move."""
+
+    model: Callable[[], BaseModel]
+    """Makes it anew, for each step size."""
+    untouched: Callable[[], BaseModel]
+    """What stays where nothing validates better: the frozen base, or the start itself."""
+    touched: tuple[int, int]
+    """Users and items that the base knows and full fine-tuning would move."""
+    what: str
+    """That the start is what is kept, in words."""
+    stays: str
+    """The same of what stays."""
+    new: Tensor | None = None
+    """int64 (m,): places of the train rows to train on; None is all."""
+    parameters: Callable[[BaseModel], Parameters] = adapter_parameters
+    """Those of a model to train, by name."""
+    anchors: Callable[[Parameters], Mapping[str, Anchor]] = lambda _: {}
+    """What holds them near the start."""
+    finish: Callable[[BaseModel], None] = lambda _: None
+    """Has the last word on the one that is kept."""
+    fixed_cold: bool = False
+    """Whether items without a bias of their own keep the start's where no step was kept."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +64,7 @@ class Trained:
     history: History
     """Of the kept trial; of no epoch but the start where none was kept."""
     untrained: dict[str, float]
-    """Validation metrics before anything moved: the frozen base's."""
+    """Validation metrics of what stays where nothing helps: unless told otherwise, the base."""
     metrics: dict[str, float]
     """Validation metrics of what was kept."""
     learning_rate: float
@@ -51,13 +82,15 @@ def search(
     device: str,
     listen: Listener = SILENT,
     run: Run | None = None,
+    start: Start | None = None,
 ) -> Trained:
     """Train an adapter of a domain.
 
     Every method searches the same grid of step sizes, so that none is favoured. Where no trial
     validates better than the frozen base, the adapter stays untrained: it scores as the base does.
-    A trial begins at the biases that pretraining learnt of the domain, so before its first step it
-    scores as the base with those; where no step improves on that, they are what is kept.
+    Unless told otherwise, a trial begins at the biases that pretraining learnt of the domain, so
+    before its first step it scores as the base with those; where no step improves on that, they are
+    what is kept.
 
     Args:
         settings: Its section `adapt`.
@@ -67,6 +100,7 @@ def search(
         device: Where to train.
         listen: Takes words and progress.
         run: Takes each trial's curve.
+        start: Where every trial begins instead.
 
     Raises:
         TrainingError: There is nothing to train.
@@ -76,8 +110,9 @@ def search(
     started = time.perf_counter()
     adapt, domain = settings.adapt, data.name
     check_loss(settings.train.model_copy(update={"learn_temperature": False}), base.model)
-    touched = touched_rows(base, data)
     examples = examples_of(data.train, [domain], drawn_power(settings.train), device)
+    if start is not None and start.new is not None:
+        examples = [examples[0].only(start.new.to(device))]
     validation = RankingValidation(data.train, data.valid, [domain], config.seed, device)
     if not len(validation):
         listen.say(
@@ -86,8 +121,9 @@ def search(
         )
     grid = adapt.learning_rate_grid if len(validation) else (1.0,)
     listen.begin(f"{config.kind} {domain}", adapt.epochs * len(examples[0]) * len(grid))
+    start = start or from_scratch(base, config, data)
     base.model.to(device)
-    fresh = attach(base.model, config, touched).to(device)
+    fresh = start.untouched().to(device)
     untrained = validation({domain: fresh})
     # Whole layers move as slowly as in pretraining. Factors of layers do so of themselves: the
     # first step of Adam moves W by its step size ÷ √in.
@@ -95,17 +131,17 @@ def search(
     trials = []
     diverged: list[DivergedError] = []
     for place, multiple in enumerate(grid):
-        model = attach(base.model, config, touched).to(device)
-        _begin_bias(model, base.domain_bias.get(domain))
+        model = start.model().to(device)
+        parameters = start.parameters(model)
         rate = adapt.learning_rate * multiple
         options = loop_options(settings.train, adapt, rate, config.seed, rates=rates)
         models = {domain: model}
         try:
             history = fit(
                 models,
-                adapter_parameters(model),
+                parameters,
                 examples,
-                options,
+                replace(options, anchors=start.anchors(parameters)),
                 lambda models=models: validation(models),  # type: ignore[misc]
                 listen.step,
                 None,
@@ -129,21 +165,38 @@ def search(
     history, model, rate = max(trials, key=lambda trial: trial[0].best)
     kept = history.epochs[history.best_epoch]
     if untrained and kept[STOP_METRIC] <= untrained[STOP_METRIC]:
-        listen.say(f"Nothing helped {domain} on validation: the adapter leaves the base as it is.")
+        listen.say(f"Nothing helped {domain} on validation: {start.stays}.")
         model, kept, rate = fresh, untrained, 0.0
         history = History([untrained], 0, untrained[STOP_METRIC], history.seconds)
     elif history.best_epoch == 0:
-        listen.say(
-            f"No step of training helped {domain} on validation: the adapter is the base with the "
-            f"item biases that pretraining learnt of the domain."
-        )
+        listen.say(f"No step of training helped {domain} on validation: {start.what}.")
         rate, history = 0.0, History([kept], 0, history.best, history.seconds)
     base.model.to("cpu")
     model = model.to("cpu").requires_grad_(False)
-    _set_cold_bias(model, examples[0].sampler.items.cpu(), examples[0].sampler.counts.cpu())
-    size = adapter_size(model, len(touched.users), len(touched.items))
+    if rate or not start.fixed_cold:
+        _set_cold_bias(model, examples[0].sampler.items.cpu(), examples[0].sampler.counts.cpu())
+    start.finish(model)
+    size = adapter_size(model, *start.touched)
     seconds = time.perf_counter() - started
     return Trained(model, history, untrained, kept, rate, size, seconds)
+
+
+def from_scratch(base: Base, config: AdapterConfig, data: DomainData) -> Start:
+    """A fresh adapter at the biases that pretraining learnt; the base where nothing helps."""
+    touched = touched_rows(base, data)
+
+    def model() -> BaseModel:
+        fresh = attach(base.model, config, touched)
+        _begin_bias(fresh, base.domain_bias.get(data.name))
+        return fresh
+
+    return Start(
+        model,
+        lambda: attach(base.model, config, touched),
+        (len(touched.users), len(touched.items)),
+        "the adapter is the base with the item biases that pretraining learnt of the domain",
+        "the adapter leaves the base as it is",
+    )
 
 
 @torch.no_grad()
@@ -161,4 +214,5 @@ def _begin_bias(model: BaseModel, start: DomainBiases | None) -> None:
 def _set_cold_bias(model: BaseModel, items: torch.Tensor, counts: torch.Tensor) -> None:
     """Items that the domain's train rows lack get what its rarest items have on average."""
     if isinstance(model.bias, DomainBias):
-        model.bias.set_cold(items[counts == counts.min()])
+        rarest = items[counts == counts.min()]
+        model.bias.set_cold(rarest[torch.isin(rarest, model.bias.rows)])

@@ -13,6 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lorarec.data.later_split import goes_on
+from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import AdapterMismatchError, ArtifactError
@@ -53,7 +55,7 @@ class AdapterInfo(Record):
     data_digest: str
     """Of the logs it was trained on."""
     split: SplitRecord
-    """The base's split, cut-off times included."""
+    """The base's split, cut-off times included; of one that has gone on, a later one by time."""
     learning_rate: float
     """The step size that validation chose; 0 where no step of training was kept."""
     metrics: dict[str, float]
@@ -65,8 +67,10 @@ class AdapterInfo(Record):
     storage: Storage = "fp32"
     """How the numbers lie in adapter.safetensors; the digest is of what they are read as."""
     made_of: Derivation | None = None
-    """The adapters that it was computed from; None of one that was trained."""
-    later: ClassVar[frozenset[str]] = frozenset({"storage", "made_of"})
+    """The adapters that it was computed from, or went on from; None of one that began anew."""
+    trained_on: list[DataSource] = Field(default_factory=list)
+    """Logs that it was trained on besides the base's own, oldest first."""
+    later: ClassVar[frozenset[str]] = frozenset({"storage", "made_of", "trained_on"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +191,8 @@ def check_base(info: AdapterInfo, base: Base) -> None:
     """Refuse a base that an adapter does not belong to.
 
     Raises:
-        AdapterMismatchError: It is another, has another split, or does not begin with its rows.
+        AdapterMismatchError: It is another, has another split whose cut-off is no later one, or
+            does not begin with its rows.
     """
     if info.base_digest != base.digest:
         raise AdapterMismatchError(
@@ -195,7 +200,7 @@ def check_base(info: AdapterInfo, base: Base) -> None:
             f"{info.base_digest}, and this base has digest {base.digest}. Expected the same base: "
             f"name it with --base, or adapt again: lorarec adapt --domain {info.domain}"
         )
-    if info.split != base.info.split:
+    if not goes_on(info.split, base.info.split):
         ours, theirs = _cut(info.split), _cut(base.info.split)
         raise AdapterMismatchError(
             f"The adapter of domain {info.domain!r} was trained on another split than its base: "

@@ -52,10 +52,14 @@ def weighted_sum(
     """
     _check_weights(states, weights)
     check_same_base(states)
+    alike = len({_all_alphas(state.config) for state in states}) == 1
+    states = states if alike else [with_one_alpha(state) for state in states]
     first = states[0]
     pairs = list(zip(states, weights, strict=True))
-    alphas = {state.config.alpha for state in states}
-    alpha = alphas.pop() if len(alphas) == 1 else 1.0
+    both = len({state.config.alpha for state in states}) == 1
+    shape = AdapterConfig(
+        alpha=first.config.alpha if both else 1.0, alphas=first.config.alphas if alike else {}
+    )
     full = any(state.config.kind == "full" for state in states)
     whole: list[str] = []
     ranks: dict[str, int] = {}
@@ -70,14 +74,14 @@ def weighted_sum(
             continue
         if asked := sum(state.config.ranks.get(name, 0) for state in states):
             ranks[name] = min(asked, first.dim)
-        if (factors := _row_factors(pairs, name, rows, alpha)) is not None:
+        if (factors := _row_factors(pairs, name, rows, shape.alpha_of(name))) is not None:
             ranks[name] = factors.rank
             tensors |= _stored(name, factors)
     for name in sorted({name for state in states for name in state.linear_targets}):
         if any(name in state.config.whole for state in states):
             whole.append(name)
             tensors |= _whole_layer(pairs, name)
-        elif (factors := _layer_factors(pairs, name, alpha)) is not None:
+        elif (factors := _layer_factors(pairs, name, shape.alpha_of(name))) is not None:
             ranks[name] = factors.rank
             tensors |= _stored(name, factors)
     config = AdapterConfig(
@@ -85,7 +89,8 @@ def weighted_sum(
         ranks=ranks,
         whole=tuple(whole),
         bias=any(state.config.bias for state in states),
-        alpha=alpha,
+        alpha=shape.alpha,
+        alphas=shape.alphas,
         seed=first.config.seed,
     )
     return replace(
@@ -139,7 +144,6 @@ def truncate(
     def most(name: str) -> int:
         return rank if isinstance(rank, int) else rank[name]
 
-    alpha = state.config.alpha
     ranks, tensors = dict(state.config.ranks), dict(state.tensors)
     name: str
     kept: dict[str, float] = {}
@@ -159,7 +163,7 @@ def truncate(
             scale = 1.0 if values is not None else state.scales[name]
             nearest, kept[name] = truncated(product, most(name))
             fresh = math.sqrt(state.dim) if name in TABLES else 1.0
-            own = scale / fresh / _scale(alpha, max(nearest.rank, 1))
+            own = scale / fresh / _scale(state.config.alpha_of(name), max(nearest.rank, 1))
             factors = Product(nearest.left * own, nearest.right * fresh)
             ranks[name] = max(factors.rank, 1)
             tensors |= _stored(name, factors)
@@ -220,7 +224,26 @@ def _scale(alpha: float, rank: int) -> float:
 
 def _scales(config: AdapterConfig) -> dict[str, float]:
     """s of each target that has factors; full rows have none."""
-    return {name: _scale(config.alpha, rank) for name, rank in config.ranks.items()}
+    return {name: config.scale(name) for name in config.ranks}
+
+
+def _all_alphas(config: AdapterConfig) -> tuple[object, ...]:
+    return config.alpha, *sorted(config.alphas.items())
+
+
+def with_one_alpha(state: AdapterState) -> AdapterState:
+    """The same adapter with one alpha for all targets: what others had of their own is in the left
+    factors, exactly but for rounding."""
+    config = state.config
+    if not config.alphas:
+        return state
+    tensors = dict(state.tensors)
+    for name, own in config.alphas.items():
+        part = f"{name}.{FACTORS.get(name, OF_LAYER)[0]}"
+        if part in tensors:
+            tensors[part] = tensors[part] * (own / config.alpha)
+    config = config.model_copy(update={"alphas": {}})
+    return replace(state, config=config, tensors=tensors, scales=_scales(config))
 
 
 def _stored(name: str, factors: Product) -> dict[str, Tensor]:

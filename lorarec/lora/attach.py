@@ -85,14 +85,16 @@ def attach(
             rows if rank else rows[:0],
             grown,
             rank or 1,
-            config.alpha,
+            config.alpha_of(name),
             generator,
             appended.get(name),
         )
     if "transform" in config.ranks:
         rank = config.ranks["transform"]
         last = base.transform if isinstance(base.transform, nn.Linear) else None
-        modules["transform"] = LoRATransform(base.dim, rank, config.alpha, generator, last)
+        modules["transform"] = LoRATransform(
+            base.dim, rank, config.alpha_of("transform"), generator, last
+        )
     if config.bias or base.bias is not None:
         # Without the target it still carries the grown items, which the base's bias lacks.
         own = touched.bias if config.bias else touched.bias[:0]
@@ -235,7 +237,7 @@ def _layers(
             f"of the base it was trained on, {', '.join(there) or 'which has none'}."
         )
     return {name: FullLinear(there[name]) for name in own} | {
-        name: LoRALinear(there[name], config.ranks[name], config.alpha, generator)
+        name: LoRALinear(there[name], config.ranks[name], config.alpha_of(name), generator)
         for name in config.ranked_layers
     }
 

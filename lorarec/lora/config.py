@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -43,6 +44,10 @@ class AdapterConfig(BaseModel):
     """Whether the domain has an item bias."""
     alpha: float = Field(default=1.0, gt=0)
     """Scale of a low-rank delta: s = alpha / √r."""
+    alphas: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    """Target → an alpha of its own, where it has one."""
     seed: int = 0
     """Of the initial values of the factors that do not start at zero."""
 
@@ -50,12 +55,24 @@ class AdapterConfig(BaseModel):
         """The targets as `--targets` would name them, such as `users:8,items:8,bias`."""
         # A record on disk has its keys sorted; the order here is always the same.
         targets = [target for target in RANKED if target in self.ranks]
-        named = [f"{target}:{self.ranks[target]}" for target in (*targets, *self.ranked_layers)]
+        named = [
+            f"{target}:{self.ranks[target]}"
+            + (f":{self.alphas[target]:g}" if target in self.alphas else "")
+            for target in (*targets, *self.ranked_layers)
+        ]
         if self.kind == "full":
             named = ["users", "items", *self.whole, *named]  # a sum may have a transform besides
         else:
             named = [*(f"{target}:{WHOLE}" for target in self.whole), *named]
         return ",".join([*named, "bias"] if self.bias else named)
+
+    def alpha_of(self, target: str) -> float:
+        """Alpha of a target with factors: its own, or that of all."""
+        return self.alphas.get(target, self.alpha)
+
+    def scale(self, target: str) -> float:
+        """s = alpha / √r of a target with factors."""
+        return self.alpha_of(target) / math.sqrt(self.ranks[target])
 
     @property
     def ranked_layers(self) -> list[str]:
@@ -91,8 +108,10 @@ def lora_config(
         dim: d of the base.
         targets: Such as `items:8,users:4,transform,bias`; None is all four. A rank named there
             wins over `rank`, and `full` in its place asks for values of their own in place of
-            factors. Layers of towers are named as `layers` has them, or by a pattern such as
-            `item_tower.*`; without a rank of its own a layer that is smaller takes its largest.
+            factors. A number behind it, such as `items:8:2`, is an alpha of the target's own, and
+            `items::2` has one without a rank. Layers of towers are named as `layers` has them, or
+            by a pattern such as `item_tower.*`; without a rank of its own a layer that is smaller
+            takes its largest.
         alpha: Scale.
         seed: Of the initial factors.
         layers: Linear layers of the base's towers, each with its largest rank.
@@ -124,7 +143,14 @@ def lora_config(
             )
         ranks[name] = value
     whole = tuple(name for name in offered if parsed.get(name) == WHOLE)
-    return AdapterConfig(ranks=ranks, whole=whole, bias="bias" in asked, alpha=alpha, seed=seed)
+    return AdapterConfig(
+        ranks=ranks,
+        whole=whole,
+        bias="bias" in asked,
+        alpha=alpha,
+        alphas=parse_alphas(targets or "", offered),
+        seed=seed,
+    )
 
 
 def full_config(seed: int = 0, layers: Sequence[str] = ()) -> AdapterConfig:
@@ -140,6 +166,8 @@ def full_config(seed: int = 0, layers: Sequence[str] = ()) -> AdapterConfig:
 def parse_targets(text: str, offered: Sequence[str] = TARGETS) -> dict[str, Rank]:
     """`items:8,users:full,bias` as target → rank or `full`, None where nothing is named.
 
+    A number behind the rank is an alpha, which `parse_alphas` reads.
+
     Args:
         text: Targets, or patterns of them with `*`, `?` and `[...]`.
         offered: All targets of the base.
@@ -150,14 +178,50 @@ def parse_targets(text: str, offered: Sequence[str] = TARGETS) -> dict[str, Rank
     example = "such as --targets items:8,users:4,transform:8,bias"
     found: dict[str, Rank] = {}
     for part in text.split(","):
-        pattern, colon, number = part.strip().partition(":")
+        pattern, colon, rest = part.strip().partition(":")
+        number, own, _ = rest.partition(":")
         names = [target for target in offered if fnmatchcase(target, pattern)]
         if not names:
             raise ConfigError(
                 f"There is no target {pattern!r} in {text!r}.{did_you_mean(pattern, offered)} "
                 f"Expected some of {', '.join(offered)}, {example}."
             )
-        found |= _ranked(names, number if colon else None, text, found, example)
+        asked = number if colon and (number or not own) else None
+        found |= _ranked(names, asked, text, found, example)
+    return found
+
+
+def parse_alphas(text: str, offered: Sequence[str] = TARGETS) -> dict[str, float]:
+    """The alphas of `items:8:2,users::0.5,bias` by target; targets without one are left out.
+
+    Args:
+        text: As `parse_targets` takes it, which refuses all else that is wrong with it.
+        offered: All targets of the base.
+
+    Raises:
+        ConfigError: One is no finite number above 0, or stands beside what has no factors.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        pattern, _, rest = part.strip().partition(":")
+        number, colon, own = rest.partition(":")
+        if not colon:
+            continue
+        if number == WHOLE or pattern == "bias":
+            raise ConfigError(
+                f"{part.strip()!r} in {text!r} has an alpha, and no factors for it to scale. "
+                f"Expected one behind a rank, such as items:8:2."
+            )
+        try:
+            value = float(own)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise ConfigError(
+                f"The alpha of {pattern!r} in {text!r} is {own!r}. Expected a number above 0 "
+                f"behind the rank, such as items:8:2, or items::2 where --rank says it."
+            )
+        found |= {name: value for name in offered if fnmatchcase(name, pattern) and name != "bias"}
     return found
 
 

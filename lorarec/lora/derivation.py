@@ -1,4 +1,4 @@
-"""What an adapter was computed from, where it was not trained."""
+"""What an adapter was computed from, or where its training began."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lorarec.record import Record
 class Derivation(Record):
     """How an adapter came of others."""
 
-    how: Literal["sum", "truncate", "quantize", "peft-import"]
+    how: Literal["sum", "truncate", "quantize", "peft-import", "continue", "rebase"]
     parents: list[str]
     """Digests of the adapters it was made of; of one of PEFT's that no lorarec exported, the
     SHA-256 of its weights' file."""

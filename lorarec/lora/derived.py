@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from lorarec.data.later_split import latest
 from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, on_base
 from lorarec.lora.algebra import check_rank, truncate, weighted_sum
 from lorarec.lora.derivation import Derivation
@@ -84,6 +85,8 @@ def _together(adapters: Sequence[Adapter]) -> AdapterInfo:
     rates = {info.learning_rate for info in infos}
     return infos[0].model_copy(
         update={
+            "split": latest(info.split for info in infos),
+            "trained_on": list({s.digest: s for i in infos for s in i.trained_on}.values()),
             "data_digest": logs[0] if len(logs) == 1 else sha256_bytes(*map(str.encode, logs)),
             "learning_rate": rates.pop() if len(rates) == 1 else 0.0,
             "parameters": {"full": max(info.parameters["full"] for info in infos)},

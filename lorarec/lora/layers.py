@@ -238,7 +238,7 @@ class DomainBias(Delta):
     @torch.no_grad()
     def set_cold(self, rarest: Tensor) -> None:
         """Set what items without a β get: the mean β of `rarest`, rows of the domain's items."""
-        if not len(self.rows):
+        if not len(self.rows) or not len(rarest):
             return
         slots = torch.searchsorted(self.rows, rarest)
         self.cold.fill_(self.b[slots].mean())

@@ -52,6 +52,7 @@ def merged_base(base: Base, adapter: Adapter) -> Base:
             "item_vocabulary": adapter.items.digest(items),
             "domains": sorted({*info.domains, known.domain}),
             "excluded_domains": [d for d in info.excluded_domains if d != known.domain],
+            "split": known.split,
             "tower": model.config if isinstance(model, TwoTower) else None,
             "metrics": known.metrics,
             "versions": library_versions(),

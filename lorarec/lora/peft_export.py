@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lorarec.errors import ConfigError
 from lorarec.lora.adapter import Adapter, AdapterInfo, ids_packed
+from lorarec.lora.algebra import with_one_alpha
 from lorarec.lora.peft_format import CONFIG, EXTRA, NOTE, WEIGHTS, PeftModule, PeftNote
 from lorarec.lora.products import Product, stacked, truncated
 from lorarec.lora.state import TABLES, AdapterState
@@ -87,7 +88,7 @@ def peft_export(base: Base, adapter: Adapter, rest: Rest | None = None) -> PeftE
             was trained before the base gained rows, or has something that PEFT has no place for
             and `rest` does not say what then.
     """
-    state = AdapterState.of(adapter)
+    state = with_one_alpha(AdapterState.of(adapter))
     _check(base, state)
     modules, folded = _modules(base, state)
     there = {

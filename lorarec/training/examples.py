@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +29,15 @@ class DomainExamples:
     """float32 (n,), or None where every row weighs 1."""
     sampler: CatalogueSampler
     """The domain's catalogue, to draw negatives from."""
+    whole: DomainExamples | None = None
+    """All rows of the domain, where these are some of them."""
+
+    def only(self, rows: Tensor) -> DomainExamples:
+        """Some of the rows, int64 (m,), beside the same catalogue and the same known pairs."""
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(
+            self, users=self.users[rows], items=self.items[rows], weights=weights, whole=self
+        )
 
     def __len__(self) -> int:
         return len(self.users)
@@ -46,6 +55,8 @@ class DomainExamples:
     @cached_property
     def known(self) -> KnownPairs:
         """Which items of the catalogue each user has."""
+        if self.whole is not None:
+            return self.whole.known
         return KnownPairs(self.users, self.places, len(self.sampler))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lorarec.training.anchor import Anchor
 from lorarec.training.optimizers import RowAdagrad, RowAdam, RowOptimizer, coalesced
 
 OptimizerName = Literal["adam", "adagrad"]
@@ -31,6 +32,7 @@ class HybridOptimizer:
         weight_decay: λ, 0 or more.
         clip_norm: Largest norm of all gradients together; None does not clip.
         rates: Beginning of a parameter's name → multiple of the step size; the first that fits.
+        anchors: A parameter's name → where it is pulled back to at every step that moves it.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class HybridOptimizer:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         rates: Mapping[str, float] = MappingProxyType({}),
+        anchors: Mapping[str, Anchor] = MappingProxyType({}),
     ) -> None:
         self._parameters = dict(parameters)
         self._make_rows = ROWS[name]
         self._options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         self._clip_norm = clip_norm
         self._rates = dict(rates)
+        self._anchors = dict(anchors)
         self._kinds: dict[str, str] = {}
         self._rows: RowOptimizer | None = None
         self._dense: torch.optim.AdamW | None = None
@@ -71,13 +75,19 @@ class HybridOptimizer:
             if optimizer is not None:
                 for group in optimizer.param_groups:
                     group["lr"] = self._options["lr"] * group["rate"] * scale
+                    if optimizer is self._dense and group["anchor"] is not None:
+                        _pull(group["params"][0], group["anchor"], group["lr"])
                 optimizer.step()
 
     def _add(self, name: str, kind: str) -> None:
         self._kinds[name] = kind
         rates = (rate for start, rate in self._rates.items() if name.startswith(start))
         parameter = self._parameters[name]
-        group = {"params": [parameter], "rate": next(rates, 1.0)}
+        group = {
+            "params": [parameter],
+            "rate": next(rates, 1.0),
+            "anchor": self._anchors.get(name),
+        }
         if kind == "rows":
             if self._rows is None:
                 self._rows = self._make_rows([group], **self._options)
@@ -122,6 +132,12 @@ class HybridOptimizer:
         found = self._rows if kind == "rows" else self._dense
         assert found is not None
         return found
+
+
+@torch.no_grad()
+def _pull(parameter: Tensor, anchor: Anchor, rate: float) -> None:
+    """The proximal step of a dense parameter, from the values that AdamW is about to move."""
+    parameter.sub_(anchor.pull(parameter), alpha=rate)
 
 
 @torch.no_grad()

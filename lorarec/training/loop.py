@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lorarec.errors import DivergedError, TrainingError
 from lorarec.models.base import BaseModel
+from lorarec.training.anchor import Anchor
 from lorarec.training.averaging import WeightAverage
 from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.distributed import ALONE, Ranks
@@ -52,6 +53,8 @@ class Options:
     """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
     objective: Objective = field(default_factory=lambda: Objective(0))
     """What is minimised; its draws a step are `negatives`."""
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    """A parameter's name → what it is pulled back to."""
     optimizer: OptimizerName = "adam"
     """Of tables; dense layers have AdamW."""
     warmup_share: float = 0.0
@@ -174,6 +177,7 @@ class Training:
             options.weight_decay,
             options.clip_norm,
             options.rates,
+            options.anchors,
         )
         self.average = WeightAverage(parameters, options.averaging)
         self.history = History()

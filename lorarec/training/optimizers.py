@@ -36,7 +36,8 @@ class RowOptimizer(torch.optim.Optimizer):
         w_i ← w_i - lr · (update_i + λ · w_i)      for the rows i of the gradient
 
     Args:
-        params: Parameters or groups; a group may have its own `lr` and `weight_decay`.
+        params: Parameters or groups; a group may have its own `lr` and `weight_decay`, and an
+            `anchor` of its one parameter.
         defaults: Of a group.
     """
 
@@ -75,6 +76,8 @@ class RowOptimizer(torch.optim.Optimizer):
         values = parameter.index_select(0, rows)
         if group["weight_decay"]:
             update.add_(values, alpha=group["weight_decay"])
+        if (anchor := group.get("anchor")) is not None:
+            update.add_(anchor.pull(values, rows))
         # Rows are distinct here, so they can be written back; index_add_ is three times slower.
         parameter.index_copy_(0, rows, values.add_(update, alpha=-group["lr"]))
 

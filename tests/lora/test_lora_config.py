@@ -129,3 +129,31 @@ def test_what_has_no_values_of_its_own_is_not_asked_for_them(text: str) -> None:
 def test_values_in_place_of_factors_are_another_rank() -> None:
     assert recorded_rank(lora_config(8, 64, "items:full,users,bias")) == "mixed"
     assert recorded_rank(lora_config(8, 64, "items:full,bias")) is None
+
+
+def test_a_target_may_have_an_alpha_of_its_own() -> None:
+    config = lora_config(8, 16, "items:4:2,users::0.5,transform,bias", alpha=3.0)
+    assert config.ranks == {"users": 8, "items": 4, "transform": 8}
+    assert config.alphas == {"items": 2.0, "users": 0.5}
+    assert (config.scale("items"), config.scale("transform")) == (2.0 / 4**0.5, 3.0 / 8**0.5)
+    assert config.describe() == "users:8:0.5,items:4:2,transform:8,bias"
+    assert lora_config(1, 16, config.describe(), alpha=3.0) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("items:8:0", "is '0'"),
+        ("items:8:-1", "is '-1'"),
+        ("items:8:nan", "is 'nan'"),
+        ("items:8:inf", "is 'inf'"),
+        ("items:8:", "is ''"),
+        ("items:8:2:3", "is '2:3'"),
+        ("items:full:2", "no factors"),
+        ("bias::2", "no factors"),
+        ("items:x:2", "whole number"),
+    ],
+)
+def test_an_alpha_that_cannot_be_is_refused(text: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        lora_config(8, 16, text)
