@@ -58,7 +58,8 @@ def domain_factors(base: Base, adapter: Adapter | None, catalogue: pl.Series) ->
         )
     base_rows = base.items.rows(catalogue, missing="mark")
     model, dim = source.model, base.model.dim
-    a, b = np.zeros((len(rows), 0), np.float32), np.zeros((0, dim), np.float32)
+    a: Array = np.zeros((len(rows), 0), np.float32)
+    b: Array = np.zeros((0, dim), np.float32)
     items = model.items
     if isinstance(items, LoRAEmbedding | FullRows):
         # An id that the adapter has grown keeps its vector there, whatever the base has gained.
@@ -73,7 +74,8 @@ def domain_factors(base: Base, adapter: Adapter | None, catalogue: pl.Series) ->
             a[touched] = items.a.numpy()[slots[touched]]
             b = items.scale * items.b.numpy()
     own = model.item_inputs(torch.from_numpy(rows[base_rows < 0])).numpy()
-    p, q = np.zeros((dim, 0), np.float32), np.zeros((0, dim), np.float32)
+    p: Array = np.zeros((dim, 0), np.float32)
+    q: Array = np.zeros((0, dim), np.float32)
     if isinstance(model.transform, LoRATransform):
         p, q = model.transform.scale * model.transform.p.numpy(), model.transform.q.numpy()
     bias = model.item_bias(torch.from_numpy(rows))

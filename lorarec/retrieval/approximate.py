@@ -1,8 +1,8 @@
 """Approximate top-k over one catalogue by any FAISS index: what it finds is rescored exactly.
 
-Only *which* items are found is approximate. Scores, order and ties are those of exact search, what a
-user has seen never comes back, and a user never gets fewer than k items while there are k: whoever
-is short is searched for exactly.
+Only *which* items are found is approximate. Scores, order and ties are those of exact search, what
+a user has seen never comes back, and a user never gets fewer than k items while there are k:
+whoever is short is searched for exactly.
 
 Added items go behind the others in FAISS. A removed item stays there, as most kinds of FAISS index
 cannot take one out, and is passed over; once more than a fifth are such, the index is built anew.
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lorarec.retrieval.catalogue import CatalogueIndex
 from lorarec.retrieval.factory import Factory, built, effort_of
 from lorarec.retrieval.held import HeldIndex
-from lorarec.retrieval.index import ExactIndex
+from lorarec.retrieval.index import ExactIndex, tuned_faiss
 from lorarec.retrieval.space import Space
 from lorarec.retrieval.vectors import CatalogueVectors, Floats, Ints, Metric
 
@@ -200,8 +200,7 @@ class ApproximateIndex(HeldIndex):
         return super()._held(fetch) * self.effort.candidates
 
     def _parameters(self, fetch: int) -> Any:
-        import faiss
-
+        faiss: Any = tuned_faiss()
         value = min(self.effort.value, self.largest_effort)
         if self._knob == "efSearch":
             inner: Any = faiss.SearchParametersHNSW(efSearch=max(value, fetch))

@@ -1,15 +1,15 @@
 """One index for all domains of a base: item vectors once, and each domain's factors beside them.
 
-With v_i the base's vector of an item, a_i B a domain's low-rank delta of it (the scale inside B) and
-T = I + P Q its transform,
+With v_i the base's vector of an item, a_i B a domain's low-rank delta of it (the scale inside B)
+and T = I + P Q its transform,
 
     <u, (v_i + a_i B) T>  =  <(u', u' Bᵀ), (v_i, a_i)>   with   u' = u Tᵀ
 
-so that a domain stores a_i alone, r numbers an item in place of d, and a user of the domain asks with
-(u', u' Bᵀ). Items that the base has no vector of, or that are whole in the domain, have a vector of
-their own there. For cosine the length of (v_i + a_i B) T is the domain's; its inverse is stored and
-multiplied in before the cut, so nothing is approximate. Candidates are found in float32, rescored in
-float64, and a user whose cut may have gone through a tie is searched again in full.
+so that a domain stores a_i alone, r numbers an item in place of d, and a user of the domain asks
+with (u', u' Bᵀ). Items that the base has no vector of, or that are whole in the domain, have a
+vector of their own there. For cosine the length of (v_i + a_i B) T is the domain's; its inverse is
+stored and multiplied in before the cut, so nothing is approximate. Candidates are found in float32,
+rescored in float64, and a user whose cut may have gone through a tie is searched again in full.
 
 What comes between the table and the inner product and is not linear, as the layers of a tower, has
 no place here.
@@ -54,8 +54,10 @@ class DomainFactors:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = [self.base_rows, self.a, self.b, self.own, self.p, self.q, self.bias]
-        return sum(array.nbytes for array in arrays if array is not None)
+        arrays = (self.base_rows, self.a, self.b, self.own, self.p, self.q)
+        return sum(array.nbytes for array in arrays) + (
+            0 if self.bias is None else self.bias.nbytes
+        )
 
     def checked(self, rows: int, dim: int) -> DomainFactors:
         """Finite float32 arrays of shapes that fit `rows` shared vectors of dimension `dim`.
@@ -102,7 +104,7 @@ class AugmentedIndex:
     @property
     def dim(self) -> int:
         """d."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @property
     def domains(self) -> list[str]:
@@ -162,9 +164,7 @@ class AugmentedDomain(CatalogueIndex):
         item_rows: Ints | None = None,
     ) -> None:  # fmt: skip
         self._shared, self.factors, self._unit = shared, factors, unit_items
-        self.item_rows = (
-            np.arange(len(factors), dtype=np.int64) if item_rows is None else item_rows
-        )
+        self.item_rows = np.arange(len(factors), dtype=np.int64) if item_rows is None else item_rows
         self.dim = shared.shape[1]
         own = factors.base_rows < 0
         self._place = np.where(own, np.cumsum(own) - 1, factors.base_rows)
@@ -278,7 +278,7 @@ class AugmentedDomain(CatalogueIndex):
             scores[:, start:stop] = part if bias is None else part + bias[start:stop]
         positions = np.argpartition(-scores, fetch - 1, axis=1)[:, :fetch]
         least = np.take_along_axis(scores, positions, axis=1).min(axis=1)
-        # Rounding of the query, the stored lengths, the sum (Higham 2002, section 3.1) and the bias.
+        # Rounding of query, stored lengths, sum (Higham 2002, section 3.1) and bias.
         terms = self.dim + self.factors.a.shape[1] + 6
         norms = np.linalg.norm(asked, axis=1)
         largest_bias = 0.0 if bias is None else float(np.abs(bias).max(initial=0.0))

@@ -1,10 +1,10 @@
 """What every index over one catalogue does: the seen filter before the cut, and how ties fall.
 
 An index finds candidates fast, in float32; the order of what is returned is then settled in
-float64, so that equal vectors get equal scores, a batch of users gets what each would get alone, and
-ties fall to the lowest item row, in whatever order items were put in. An exact index tells besides
-how good an item that it did not fetch can be; where that may have cut through a tie, all scores of
-the user are computed again.
+float64, so that equal vectors get equal scores, a batch of users gets what each would get alone,
+and ties fall to the lowest item row, in whatever order items were put in. An exact index tells
+besides how good an item that it did not fetch can be; where that may have cut through a tie, all
+scores of the user are computed again.
 """
 
 from __future__ import annotations

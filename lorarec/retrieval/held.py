@@ -66,4 +66,7 @@ class HeldIndex(CatalogueIndex):
     def _rounding(self, users: Floats) -> npt.NDArray[np.float64]:
         """How far a float32 inner product may be off, (b,): Higham 2002, section 3.1, doubled."""
         norms = np.sqrt(np.einsum("bd,bd->b", users, users, dtype=np.float64))
-        return (users.shape[1] + 2) * 2.0**-23 * norms * self._largest_norm
+        error: npt.NDArray[np.float64] = (
+            norms * self._largest_norm * (users.shape[1] + 2) * 2.0**-23
+        )
+        return error

@@ -1,4 +1,4 @@
-"""What an approximate index loses and gains: recall against exact search at the same k, and speed."""
+"""What an approximate index loses and gains: recall against exact search at the same k; speed."""
 
 from __future__ import annotations
 

@@ -82,7 +82,10 @@ class TorchIndex(HeldIndex):
     def _scores(self, users: Floats) -> Floats:
         wide = torch.from_numpy(users).to(self.device).double()
         step = max(1, BUDGET // (2 * self._items.shape[1]))
-        blocks = [wide @ block.double().T for block in self._items.split(step)]
+        blocks = [
+            wide @ self._items[start : start + step].double().T
+            for start in range(0, len(self._items), step)
+        ]
         return _as_numpy(torch.cat([block.float() for block in blocks], dim=1))
 
 

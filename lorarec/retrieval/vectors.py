@@ -1,4 +1,4 @@
-"""A catalogue's vectors as every index holds them: checked, in the order of their rows, bias last."""
+"""A catalogue's vectors as every index holds them: checked, in order of their rows, bias last."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lorarec.errors import DataError
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Metric = Literal["ip", "cosine"]
-"""`ip`: <u, v_i> + b_i. `cosine`: <u / |u|, v_i / |v_i|> + b_i, where a zero vector has cosine 0."""
+"""`ip`: <u, v_i> + b_i. `cosine`: <u / |u|, v_i / |v_i|> + b_i, and 0 + b_i for a zero vector."""
 
 
 def checked(name: str, vectors: npt.ArrayLike, labels: Ints | None = None) -> Floats:
@@ -112,7 +112,7 @@ class CatalogueVectors:
     @property
     def biased(self) -> bool:
         """Whether the last dimension is a bias."""
-        return self.vectors.shape[1] > self.dim
+        return bool(self.vectors.shape[1] > self.dim)
 
     @property
     def nbytes(self) -> int:

@@ -82,7 +82,7 @@ def test_added_items_are_found_and_removed_ones_never(seed, factory, steps):
             here = np.setdiff1d(here, gone)
     assert index.item_rows.tolist() == here.tolist()
     found, scores = index.search(users, 10)
-    true, exact = ExactIndex(vectors[here], here, bias[here]).search(users, 10)
+    _, exact = ExactIndex(vectors[here], here, bias[here]).search(users, 10)
     assert set(found.ravel().tolist()) <= set(here.tolist())
     assert recall_against(scores, exact) > 0.9
     assert [len(set(row)) for row in found.tolist()] == [10] * 8
