@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lorarec.cli.index_all import all_
 from lorarec.cli.index_build import build
 from lorarec.cli.index_change import add, remove
 from lorarec.cli.index_show import show
@@ -12,9 +13,10 @@ from lorarec.cli.shared import CONTEXT
 
 @click.group(context_settings=CONTEXT)
 def index() -> None:
-    """Build, show and change the index of a domain, for `lorarec recommend --index`.
+    """Build, show and change indexes of items, for `lorarec recommend --index`.
 
-    An index is a folder. It is bound to the base and the adapter whose vectors it holds.
+    An index is a folder, of one domain or of all. It is bound to the base and the adapters whose
+    vectors it holds.
 
     \b
     Example:
@@ -23,5 +25,5 @@ def index() -> None:
     """
 
 
-for command in (build, show, add, remove):
+for command in (build, all_, show, add, remove):
     index.add_command(command)

@@ -12,6 +12,7 @@ from lorarec.cli.shared import CONTEXT, json_option
 
 if TYPE_CHECKING:
     from lorarec.retrieval.artefact import IndexInfo
+    from lorarec.retrieval.augmented_artefact import AugmentedInfo
 
 folder_argument = click.argument(
     "folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False)
@@ -24,12 +25,19 @@ folder_argument = click.argument(
 def show(folder: Path, as_json: bool) -> None:
     """Show an index: items, recall and queries a second beside exact search, bytes, its model.
 
+    Of the index of all domains: the bytes of each beside those of an index of its own.
+
     \b
     Example:
       lorarec index show data/books-index
     """
+    from lorarec.record import load_record
     from lorarec.retrieval.artefact import load_index
+    from lorarec.retrieval.augmented_artefact import RECORD, AugmentedInfo
 
+    if (folder / RECORD).is_file():
+        print_domains(folder, load_record(folder / RECORD, AugmentedInfo), as_json)
+        return
     print_index(folder, load_index(folder).info, as_json)
 
 
@@ -59,4 +67,24 @@ def print_index(folder: Path, info: IndexInfo, as_json: bool) -> None:
             ("base", info.base_digest),
             ("adapter", info.adapter_digest),
         ],
+    )
+
+
+def print_domains(folder: Path, info: AugmentedInfo, as_json: bool) -> None:
+    """The record of an index of all domains as a table or as JSON."""
+    if as_json:
+        sums = {"bytes": info.all_bytes, "merged_bytes": info.merged_bytes}
+        print_json({"index": str(folder), **info.model_dump(), **sums})
+        return
+    rows: list[tuple[object, ...]] = [
+        (entry.name, entry.items, entry.bytes, entry.merged_bytes,
+         entry.adapter_digest[:12] if entry.adapter_digest else None)
+        for entry in info.domains
+    ]  # fmt: skip
+    rows.append(("item vectors of the base", None, info.shared_bytes, None, None))
+    rows.append(("together", None, info.all_bytes, info.merged_bytes, None))
+    print_table(
+        ["domain", "items", "bytes", "as an index of its own", "adapter"],
+        rows,
+        title=f"{folder}: {len(info.domains)} domains over the base {info.base_digest[:12]}",
     )

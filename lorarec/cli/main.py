@@ -31,7 +31,7 @@ COMMANDS = {
     "adapt": "Train a LoRA adapter for one domain.",
     "adapters": "List, compare, combine and shrink adapters.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
-    "index": "Build, show and change an index of a domain's items.",
+    "index": "Build, show and change indexes of a domain's items, or of all.",
     "recommend": "Rank a domain's items for a user, or for many in a file.",
     "score": "Score given pairs of users and items, in their order.",
     "runs": "List recent runs, newest first.",

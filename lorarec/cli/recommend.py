@@ -49,7 +49,9 @@ def _bounded(value: str | None, default: str | None) -> tuple[str, float] | None
 @click.option("--all-users", is_flag=True, help="All users with a train row in the domain.")
 @click.option("--out", type=FILE, metavar="FILE", help="Parquet, for --users and --all-users.")
 @click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, metavar="K")
-@click.option("--index", type=FILE, metavar="DIR", help="Of lorarec index build.  [default: exact]")
+@click.option(
+    "--index", type=FILE, metavar="DIR", help="Of lorarec index.  [default: exact search]"
+)
 @click.option("--allow", type=FILE, metavar="FILE", help="The only items: a line each, or item_id.")
 @click.option("--block", type=FILE, metavar="FILE", help="Items to leave out, the same.")
 @click.option(
@@ -103,7 +105,7 @@ def recommend(
         )
     from lorarec.cli.listening import listening
     from lorarec.jobs.id_files import read_id_file
-    from lorarec.jobs.index_domain import open_index
+    from lorarec.jobs.index_domains import open_any
     from lorarec.jobs.recommend import prepare, recommender
     from lorarec.jobs.recommend_users import recommend_users
     from lorarec.jobs.rules import Rules
@@ -117,7 +119,7 @@ def recommend(
     with listening() as listener:
         store = open_store(settings.tracking, write=False)
         ready = prepare(domain, store, base, adapter, paths, listener)
-        stored = None if index is None else open_index(index, ready)
+        stored = None if index is None else open_any(index, ready)
         by = recommender(ready, rules, stored, _device(settings), listener)
         if out is not None:
             wanted = ready.arena.members if users is None else read_id_file(users, "user_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,20 +189,35 @@ def open_index(folder: Path, ready: Ready) -> StoredIndex:
         )
     stored = load_index(folder)
     info = stored.info
-    adapter = ready.adapter.info.digest if ready.adapter else None
-    for what, found, expected in (
-        ("domain", info.domain, ready.arena.domain),
-        ("base", info.base_digest, ready.base.digest),
-        ("adapter", info.adapter_digest, adapter),
-    ):
-        if found != expected:
+    held = {"domain": info.domain, "base": info.base_digest, "adapter": info.adapter_digest}
+    refuse_another(folder, ready, held)
+    return stored
+
+
+def refuse_another(folder: Path, ready: Ready, held: Mapping[str, str | None]) -> None:
+    """Refuse an index that was made of another domain, base or adapter than was chosen.
+
+    Args:
+        folder: The index.
+        ready: What was chosen.
+        held: Of the index: the name of its domain, digests of base and adapter; None is none.
+
+    Raises:
+        AdapterMismatchError: They differ; both are named.
+    """
+    chosen = {
+        "domain": ready.arena.domain,
+        "base": ready.base.digest,
+        "adapter": ready.adapter.info.digest if ready.adapter else None,
+    }
+    for what, found in held.items():
+        if found != (expected := chosen[what]):
             raise AdapterMismatchError(
                 f"The index in {folder} has vectors of the {what} {found or 'none'}, and the "
                 f"{what} chosen is {expected or 'none'}. Expected the same: name it with "
                 f"--{what}, or build the index again: lorarec index build --domain "
                 f"{ready.arena.domain} --out DIR"
             )
-    return stored
 
 
 def _report(

@@ -25,6 +25,7 @@ from lorarec.jobs.scorer import Scorer
 from lorarec.lora.adapter import Adapter
 from lorarec.models.artefact import Base
 from lorarec.retrieval.artefact import StoredIndex
+from lorarec.retrieval.augmented_artefact import StoredDomain
 from lorarec.retrieval.catalogue import CatalogueIndex
 from lorarec.retrieval.torch_index import TorchIndex
 from lorarec.tracking.store import Store
@@ -104,7 +105,7 @@ def prepare(
 def recommender(
     ready: Ready,
     rules: Rules | None = None,
-    index: StoredIndex | None = None,
+    index: StoredIndex | StoredDomain | None = None,
     device: str = "cpu",
     listen: Listener = SILENT,
 ) -> Recommender:
@@ -113,7 +114,7 @@ def recommender(
     Args:
         ready: From `prepare`.
         rules: What may be recommended; None is the whole catalogue.
-        index: One of `open_index`; None searches exactly.
+        index: One of `open_any`; None searches exactly.
         device: Where exact search runs: FAISS on `cpu`, torch on a GPU such as `cuda`.
         listen: Takes words.
 
