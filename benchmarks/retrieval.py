@@ -2,13 +2,13 @@
 
     python benchmarks/retrieval.py [--json FILE] [--quick | --full]
 
-A million made items of 64 dimensions and their users, of unit length, whose variance falls off by
-a power law over the dimensions, as that of trained factors does: points that fill all 64 evenly
-have no near neighbours, and no index finds them faster than exact search. Each index is built once;
-its effort is the smallest, doubled from 8 on, with recall .98 at k = 20 on users of their own. Then
-it and exact search answer the same other users in turns, with all that lorarec adds to FAISS, and a
-ratio is the median of the rounds' ratios. Times are the processor's, one thread, so that other work
-on the machine counts for little. --full adds compressed lists.
+A million made items of 64 dimensions and their users, of unit length, whose deviation falls off by
+a power law over the dimensions. What an index gains depends on how vectors lie more than on
+anything else, so `lorarec index build` measures it on yours. Each index is built once; its effort
+is chosen for recall .98 at k = 20 on users of their own, as that command does. Then it and exact
+search answer the same other users in turns, with all that lorarec adds to FAISS, and a ratio is the
+median of the rounds' ratios. Times are the processor's, one thread, so that other work on the
+machine counts for little. --full adds compressed lists.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lorarec.errors import ConfigError
 from lorarec.retrieval.catalogue import CatalogueIndex
 from lorarec.retrieval.factory import Factory, built, effort_of
 from lorarec.retrieval.held import HeldIndex
@@ -54,6 +55,9 @@ class ApproximateIndex(HeldIndex):
         ConfigError: FAISS cannot build it.
         DataError: NaN or infinity in vectors or bias, or arrays that do not fit together.
     """
+
+    _lent = False
+    """Whether another index has the same FAISS index."""
 
     def __init__(
         self,
@@ -127,14 +131,19 @@ class ApproximateIndex(HeldIndex):
         return int(faiss.serialize_index(self.faiss).nbytes)
 
     def only(self, item_rows: npt.ArrayLike) -> CatalogueIndex:
+        """As `CatalogueIndex.only`: exact for less than half of the items, and else this index with
+        the others passed over, to which nothing can be added.
+        """
         positions = self.catalogue.positions(item_rows)
         kept = self.catalogue.take(positions)
         if len(positions) < _OWN_BELOW * len(self):
             return ExactIndex.over(kept)
         slots = _renumbered(self.slots, positions, len(self))
-        return ApproximateIndex.restored(
+        view = ApproximateIndex.restored(
             kept, self.factory.text, self.effort, self.faiss, slots, self.space.length
         )
+        view._lent = True
+        return view
 
     def add(
         self,
@@ -150,8 +159,14 @@ class ApproximateIndex(HeldIndex):
             item_bias: float32 (m,), if the others have one.
 
         Raises:
+            ConfigError: This is what `only` gave.
             DataError: An item is here already, a vector is not finite, or shapes do not fit.
         """
+        if self._lent:
+            raise ConfigError(
+                "This is an allow-list of another index and shares its vectors. Expected the whole "
+                "index to be changed; take the allow-list again afterwards."
+            )
         new = CatalogueVectors.of(item_vectors, item_rows, item_bias, self.catalogue.metric)
         joined = self.catalogue.joined(new)
         before = np.searchsorted(joined.item_rows, self.item_rows)

@@ -59,9 +59,10 @@ def measured(
 def calibrate(
     index: ApproximateIndex, exact: CatalogueIndex, users: npt.ArrayLike, k: int, target: float
 ) -> Effort:
-    """Set the smallest effort, doubled from 8 on, whose recall on these users is the target.
+    """Set a small effort whose recall on these users is the target.
 
-    Where none reaches it, the largest is kept; `measured` says what it reaches.
+    It is doubled from 8 on until the recall is reached, and then brought back by two halvings of
+    the last step as far as that holds. Where none reaches it, the largest is kept; `measured` says what it reaches.
 
     Args:
         index: Its effort is set.
@@ -75,16 +76,27 @@ def calibrate(
     """
     vectors = np.asarray(users, dtype=np.float32)
     _, true = exact.search(vectors, k)
-    value, candidates = 8, 2 if index.factory.compressed else 1
-    while True:
-        index.effort = Effort(min(value, index.largest_effort), candidates)
+
+    def reaches(effort: Effort) -> bool:
+        index.effort = effort
         _, found = index.search(vectors, k)
-        if recall_against(found, true) >= target:
-            return index.effort
-        most = MOST_CANDIDATES if index.factory.compressed else 1
+        return recall_against(found, true) >= target
+
+    most = MOST_CANDIDATES if index.factory.compressed else 1
+    value, candidates = 8, min(most, 2)
+    while not reaches(Effort(min(value, index.largest_effort), candidates)):
         if value >= index.largest_effort and candidates >= most:
             return index.effort
         value, candidates = value * 2, min(most, candidates * 2)
+    good = index.effort
+    if value > 8:
+        step = value // 4
+        for _ in range(2):
+            if good.value - step >= 1 and reaches(Effort(good.value - step, candidates)):
+                good = index.effort
+            step //= 2
+    index.effort = good
+    return good
 
 
 def _timed(index: CatalogueIndex, users: Floats, k: int) -> tuple[tuple[object, Floats], float]:

@@ -110,6 +110,13 @@ def test_what_is_there_is_not_added_twice_and_what_is_not_is_not_removed():
     assert len(index) == index.faiss.ntotal == 20
 
 
+def test_nothing_is_added_to_an_allow_list_which_shares_the_index():
+    index = ApproximateIndex(np.eye(20), factory="HNSW8")
+    with pytest.raises(ConfigError, match="allow-list of another index"):
+        index.only(np.arange(15)).add(np.eye(20)[:1], [30])
+    assert index.faiss.ntotal == 20
+
+
 def test_distances_in_the_lifted_space_order_as_inner_products():
     vectors, _, users = made(300, 20)
     space = Space.of(vectors, graph=True, parts=8)
