@@ -16,6 +16,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from lorarec.retrieval.recall import calibrate, recall_against
 ITEMS, DIM, K, TARGET = 1_000_000, 64, 20, 0.98
 POWER = 0.5
 """Standard deviation of dimension j is j^-POWER."""
+ALONE = 50
+"""Users that are answered one by one as well, as on a page that waits for one of them."""
 USERS = 1000
 """Measured; as many others choose the effort."""
 Floats = npt.NDArray[np.float32]
@@ -51,6 +54,11 @@ def made_vectors(items: int, users: int, seed: int = 0) -> tuple[Floats, Floats]
     return drawn(items), drawn(users)
 
 
+def ratio(ours: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(ours, others, strict=True))
+
+
 @dataclass
 class Arm:
     """One index and what was found of it."""
@@ -62,6 +70,9 @@ class Arm:
     effort: str
     recall: float = 1.0
     rates: list[float] = field(default_factory=list)
+    """Users a second, all at once, by round."""
+    alone: list[float] = field(default_factory=list)
+    """The same, one after another."""
 
 
 def approximate_arm(name: str, factory: str, exact: ExactIndex, users: Floats) -> Arm:
@@ -107,22 +118,26 @@ def approximate_against_exact(
             _, scores = arm.index.search(asked, K)
             arm.rates.append(len(asked) / (time.process_time() - started))
             arm.recall = recall_against(scores, true)
-    rates = arms["exact"].rates
-    over = {
-        name: statistics.median(a / b for a, b in zip(arm.rates, rates, strict=True))
-        for name, arm in arms.items()
-    }
+            started = time.process_time()
+            for user in asked[:ALONE]:
+                arm.index.search(user[None], K)
+            arm.alone.append(len(asked[:ALONE]) / (time.process_time() - started))
+    exact_arm = arms["exact"]
+    over = {name: ratio(arm.rates, exact_arm.rates) for name, arm in arms.items()}
+    alone = {name: ratio(arm.alone, exact_arm.alone) for name, arm in arms.items()}
     table(
         f"{items:,} items, d = {DIM}, k = {K}, {len(asked):,} users, one thread",
-        ["index", f"recall@{K}", "queries/s", "over exact", "effort", "build s", "MB over vectors"],
+        ["index", f"recall@{K}", "queries/s", "over exact", "one by one", "over exact", "effort",
+         "build s", "MB over vectors"],
         [
             (arm.name, f"{arm.recall:.4f}", round(statistics.median(arm.rates)),
-             f"{over[name]:.1f}x", arm.effort, round(arm.build_seconds),
-             round(arm.index_bytes / 1e6))
+             f"{over[name]:.1f}x", round(statistics.median(arm.alone)), f"{alone[name]:.1f}x",
+             arm.effort, round(arm.build_seconds), round(arm.index_bytes / 1e6))
             for name, arm in arms.items()
         ],
     )  # fmt: skip
-    measures.add("exact_queries_per_s", statistics.median(rates), "queries/s")
+    measures.add("exact_queries_per_s", statistics.median(exact_arm.rates), "queries/s")
+    measures.add("exact_alone_per_s", statistics.median(exact_arm.alone), "queries/s")
     for name in wanted:
         arm = arms[name]
         measures.add(f"{name}_recall", arm.recall, "share")
@@ -130,6 +145,9 @@ def approximate_against_exact(
         measures.add(f"{name}_build_s", arm.build_seconds, "s")
         if arm.recall >= TARGET - 0.005:
             measures.add(f"{name}_vs_exact", over[name], "ratio", "exact search", over[name])
+            measures.add(
+                f"{name}_alone_vs_exact", alone[name], "ratio", "exact search", alone[name]
+            )
         else:
             measures.leave_out(f"{name}_vs_exact", f"recall is {arm.recall:.4f}, below {TARGET}")
 

@@ -62,7 +62,8 @@ def calibrate(
     """Set a small effort whose recall on these users is the target.
 
     It is doubled from 8 on until the recall is reached, and then brought back by two halvings of
-    the last step as far as that holds. Where none reaches it, the largest is kept; `measured` says what it reaches.
+    the last step as far as that holds. Where none reaches it, the largest is kept; `measured` says
+    what it reaches.
 
     Args:
         index: Its effort is set.
