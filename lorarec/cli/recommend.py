@@ -112,6 +112,10 @@ def recommend(
     from lorarec.tracking.store import open_store
 
     cap = _bounded(max_per, None)
+    if cap is not None and not cap[1].is_integer():
+        raise click.BadParameter(
+            f"{max_per!r} asks for a part of an item. Expected a whole number."
+        )
     rules = Rules(
         allow, block, items, None if cap is None else (cap[0], int(cap[1])),
         _bounded(min_stock, "1"),

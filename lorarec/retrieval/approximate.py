@@ -6,6 +6,7 @@ whoever is short is searched for exactly.
 
 Added items go behind the others in FAISS. A removed item stays there, as most kinds of FAISS index
 cannot take one out, and is passed over; once more than a fifth are such, the index is built anew.
+With several threads a graph is not built the same way twice.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class AugmentedDomain(CatalogueIndex):
     def nbytes(self) -> int:
         """Bytes of the domain alone."""
         norms = 0 if self._inverse is None else self._inverse.nbytes
-        return self.factors.nbytes + norms + self.item_rows.nbytes
+        return self.factors.nbytes + norms + self.item_rows.nbytes + self._place.nbytes
 
     @property
     def merged_bytes(self) -> int:

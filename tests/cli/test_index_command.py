@@ -109,6 +109,7 @@ def test_a_user_for_whom_nothing_is_left_has_one_row_without_an_item(
         (("--all-users", "--out", "l.csv"), "parquet"),
         (("--all-users", "--out", "l.parquet", "--max-per", "brand"), "no COLUMN:NUMBER"),
         (("--all-users", "--out", "l.parquet", "--max-per", "brand:inf"), "no COLUMN:NUMBER"),
+        (("--all-users", "--out", "l.parquet", "--max-per", "brand:1.5"), "whole number"),
         (("--all-users", "--out", "l.parquet", "--index", "nowhere"), "no index in nowhere"),
         (("--users", "none.txt", "--out", "l.parquet"), "none.txt cannot be read"),
     ],
