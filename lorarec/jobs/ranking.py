@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,13 @@ class Arena:
         catalogue = Vocabulary(train["item_id"].unique().sort())
         counts = popularity_scores(catalogue.rows(train["item_id"]), np.arange(len(catalogue)))
         return cls(domain, catalogue, counts, train["user_id"].unique().sort(), rows)
+
+    def over(self, items: Vocabulary) -> Arena:
+        """The same domain with other items for its catalogue, such as those of an index."""
+        train = self.frame.filter(pl.col("split") == "train")["item_id"]
+        rows = items.rows(train, missing="mark")
+        counts = popularity_scores(rows[rows >= 0], np.arange(len(items)))
+        return replace(self, catalogue=items, popularity=counts)
 
     def seen(self, users: pl.Series, parts: tuple[str, ...]) -> sparse.csr_matrix:
         """What users have interacted with in some parts: bool CSR (users, catalogue)."""

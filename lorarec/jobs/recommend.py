@@ -18,13 +18,18 @@ from lorarec.errors import DataError
 from lorarec.jobs.choose import choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
+from lorarec.jobs.recommend_users import POPULAR
+from lorarec.jobs.recommender import Recommender
+from lorarec.jobs.rules import Resolved, Rules, resolve
 from lorarec.jobs.scorer import Scorer
 from lorarec.lora.adapter import Adapter
 from lorarec.models.artefact import Base
+from lorarec.retrieval.artefact import StoredIndex
+from lorarec.retrieval.augmented_artefact import StoredDomain
+from lorarec.retrieval.catalogue import CatalogueIndex
+from lorarec.retrieval.torch_index import TorchIndex
 from lorarec.tracking.store import Store
 
-POPULAR = "popular"
-"""`fallback` of a user without a row: the domain's popular items."""
 SEEN_PARTS = ("train", OUTSIDE, "valid", "test", LATER)
 """A live recommendation leaves out everything the user has had."""
 
@@ -99,24 +104,59 @@ def prepare(
     return Ready(arena, arena.scorer(chosen.base, found), chosen.base, found)
 
 
-def recommend(ready: Ready, user: str, k: int) -> Recommended:
+def recommender(
+    ready: Ready,
+    rules: Rules | None = None,
+    index: StoredIndex | StoredDomain | None = None,
+    device: str = "cpu",
+    listen: Listener = SILENT,
+) -> Recommender:
+    """Ready to rank for any number of users.
+
+    Args:
+        ready: From `prepare`.
+        rules: What may be recommended; None is the whole catalogue.
+        index: One of `open_any`; None searches exactly.
+        device: Where exact search runs: FAISS on `cpu`, torch on a GPU such as `cuda`.
+        listen: Takes words.
+
+    Raises:
+        NotFoundError, DataError, ConfigError: As `resolve`.
+    """
+    arena = ready.arena
+    found: CatalogueIndex
+    if index is not None:
+        arena, found = arena.over(index.items), index.index
+    elif device == "cpu":
+        found = arena.index(ready.scorer)
+    else:
+        vectors, bias, _ = ready.scorer.item_vectors(arena.catalogue.series)
+        found = TorchIndex(vectors, item_bias=bias, device=device)
+    resolved = Resolved()
+    if rules is not None:
+        known = ready.scorer.items
+        resolved = resolve(rules, arena.catalogue, known, arena.domain, listen)
+    return Recommender(arena, ready.scorer, found, SEEN_PARTS, resolved)
+
+
+def recommend(ready: Ready, user: str, k: int, by: Recommender | None = None) -> Recommended:
     """The user's k best items of the domain's catalogue that it has not seen.
 
     Args:
         ready: From `prepare`.
         user: Its id; an unknown one gets the popular items, marked so.
         k: At least 1; a catalogue with fewer unseen items gives what there is.
+        by: From `recommender`, with rules or an index; None has neither.
     """
-    users = pl.Series("user_id", [user], dtype=pl.String)
-    seen = ready.arena.seen(users, SEEN_PARTS)
-    ranked, scores, cold = ready.arena.rank(ready.scorer, users, k, seen)
-    there = ranked[0] >= 0
+    by = by or recommender(ready)
+    ranked = by.rank(pl.Series("user_id", [user], dtype=pl.String), k)
+    there = ranked.positions[0] >= 0
     return Recommended(
         user=user,
         domain=ready.arena.domain,
-        items=ready.arena.catalogue.take(ranked[0][there]).to_list(),
-        scores=[float(score) for score in scores[0][there]],
-        fallback=POPULAR if cold[0] else None,
+        items=by.arena.catalogue.take(ranked.positions[0][there]).to_list(),
+        scores=[float(score) for score in ranked.scores[0][there]],
+        fallback=POPULAR if ranked.cold[0] else None,
     )
 
 
