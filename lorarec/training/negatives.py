@@ -23,7 +23,8 @@ class CatalogueSampler:
         self.log_popularity = (counts.double() / counts.double().sum()).log().float()
         """float (c,): log of each item's share of the train rows, as it occurs in a batch."""
         self._uniform = power == 0.0
-        self._cumulative = (weights.cumsum(0) / weights.sum()).to(items.device)
+        self.cumulative = (weights.cumsum(0) / weights.sum()).to(items.device)
+        """double (c,): the share of the draws that are this item or one before it."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -42,8 +43,12 @@ class CatalogueSampler:
             drawn = torch.randint(catalogue, (count,), generator=generator, device=device)
             return drawn.to(self.items.device)
         uniform = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
-        places = torch.searchsorted(self._cumulative, uniform.to(self._cumulative.device))
+        places = torch.searchsorted(self.cumulative, uniform.to(self.cumulative.device))
         return places.clamp(max=catalogue - 1)
+
+    def draw_for(self, places: Tensor, each: int, generator: torch.Generator) -> Tensor:
+        """Draws of their own for each of n rows, whose items are at `places`: int64 (n, each)."""
+        return self.draw(len(places) * each, generator).view(len(places), each)
 
 
 class KnownPairs:

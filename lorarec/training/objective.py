@@ -144,7 +144,7 @@ class Objective:
             shifts = range(1, 1 + min(each, max(1, count - 1)))
             drawn = torch.stack([rows.batch.roll(-shift) for shift in shifts], 1)
         else:
-            drawn = rows.domain.sampler.draw(count * each, generator).view(count, each)
+            drawn = rows.domain.sampler.draw_for(rows.batch, each, generator)
         drawn = drawn[rows.own]
         positive, negative = rows.own_scores(users, drawn)
         hits = rows.domain.known.has(rows.users, drawn)
