@@ -54,10 +54,10 @@ class World:
         tables = [torch.empty(n, DIM).normal_(0, 0.1, generator=drawn) for n in (USERS, self.rows)]
         return MatrixFactorization.from_tables(*tables, "dot", 1.0).requires_grad_(False)
 
-    def log(self) -> DomainExamples:
-        """Rows in the order of the batches."""
-        drawn = torch.Generator().manual_seed(1)
-        items = zipf(self.rows, self.steps * BATCH, drawn)
+    def log(self, seed: int = 1, batch: int = BATCH) -> DomainExamples:
+        """Rows in the order of the batches, of so many rows each; another domain for each seed."""
+        drawn = torch.Generator().manual_seed(seed)
+        items = zipf(self.rows, self.steps * batch, drawn)
         users = torch.randint(USERS, (len(items),), generator=drawn)
         catalogue, counts = torch.unique(items, return_counts=True)
         if self.all_rows:
@@ -108,6 +108,7 @@ class Arm:
 
     def __init__(self, name: str, world: World, loss: Loss = "bpr", negatives: int = BATCH) -> None:
         self.name, self.log = name, world.log()
+        self.touched = len(self.log.sampler)
         self.objective = Objective(negatives, loss)
         self.model, self.parameters = self._made(world.base())
         _ = self.log.places, self.log.known  # as every step but the first finds them

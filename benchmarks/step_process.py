@@ -19,6 +19,7 @@ if (ROOT := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.insert(0, ROOT)
 
 from benchmarks.adapter_arms import Arm, World
+from benchmarks.domain_arms import DomainArm
 
 
 def peak() -> float:
@@ -31,8 +32,9 @@ def main() -> None:
     """Obey until stdin ends."""
     made = json.loads(sys.argv[1])
     torch.set_num_threads(1)
-    arm = Arm(made["arm"], World(**made["world"]), made["loss"], made["negatives"])
-    print(json.dumps({"touched": len(arm.log.sampler)}), flush=True)
+    kind = {"one": Arm, "many": DomainArm}[made["kind"]]
+    arm = kind(made["arm"], World(**made["world"]), **made["options"])
+    print(json.dumps({"touched": arm.touched}), flush=True)
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")
         answer: object = None

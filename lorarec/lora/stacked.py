@@ -1,9 +1,9 @@
 """Adapters of several domains over one base, stacked into one model whose batches mix domains.
 
-The rows of the domains follow each other: row i of domain k is the row first_k + i of the stacked
-table, and what moves it is keyed by that number. A step over many small domains, or the scores of
-a mixed batch, then take one lookup and, for each domain that occurs, one small product, where the
-models one by one would each walk through all of a step.
+Row i of domain k is the row k · stride + i of the stacked table, the stride being the rows of the
+longest domain, and what moves it is keyed by that number. A step over many small domains, or the
+scores of a mixed batch, then take one lookup and, for each domain that occurs, one small product,
+where the models one by one would each walk through all of a step.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class StackedRows(nn.Module):
         object.__setattr__(self, "base", tables[0].base)  # shared, and not a parameter
         self.base: nn.Embedding
         self.base_rows, self.scale = tables[0].base_rows, tables[0].scale
-        first = _first(tables)
-        grown = _before([len(table.grown) for table in tables])
-        self.register_buffer("first", first)
-        self.first: Tensor
-        self.register_buffer("rows", torch.cat([t.rows + k for t, k in _keyed(tables, first)]))
+        self.stride = max(len(table) for table in tables)
+        """Rows of the stacked table that each domain has; behind its own ones there is nothing."""
+        self.domains = len(tables)
+        self.register_buffer("rows", _keyed([table.rows for table in tables], self.stride))
         self.rows: Tensor
-        self.register_buffer("to_grown", grown[:-1] - first[:-1] - self.base_rows)
-        self.to_grown: Tensor
-        """What is added to the row of a grown id to give its place in `grown`: int64 (D,)."""
+        counts = torch.tensor([len(table.grown) for table in tables])
+        self.register_buffer("before", counts.cumsum(0) - counts - self.base_rows)
+        self.before: Tensor
+        """What is added to the row of a domain's grown id to give its place in `grown`."""
         self.a = nn.Parameter(torch.cat([table.a.detach() for table in tables]))
         self.b = nn.Parameter(torch.stack([table.b.detach() for table in tables]))
         self.grown = nn.Parameter(torch.cat([table.grown.detach() for table in tables]))
@@ -61,11 +61,11 @@ class StackedRows(nn.Module):
             self.q = nn.Parameter(torch.stack([each.q.detach() for each in transforms]))
 
     def __len__(self) -> int:
-        return int(self.first[-1])
+        return self.stride * self.domains
 
     def forward(self, rows: Tensor) -> Tensor:
-        domains = _domains(self.first, rows)
-        own = rows - self.first.index_select(0, domains)
+        domains = rows // self.stride
+        own = rows - domains * self.stride
         vectors = functional.embedding(own.clamp(max=self.base_rows - 1), self.base.weight.detach())
         if len(self.rows):
             slots, places = _found(self.rows, rows)
@@ -74,7 +74,8 @@ class StackedRows(nn.Module):
             vectors = vectors.index_add(0, places, self.scale * delta)
         if len(self.grown):
             places = torch.nonzero(own >= self.base_rows).squeeze(-1)
-            at = rows.index_select(0, places) + self.to_grown[domains.index_select(0, places)]
+            at = own + self.before.index_select(0, domains)
+            at = at.index_select(0, places)
             new = functional.embedding(at, self.grown, sparse=True)
             vectors = vectors.index_put((places,), new)
         if self.p is None or self.q is None:
@@ -88,25 +89,22 @@ class StackedBias(nn.Module):
 
     Args:
         biases: One a domain, on one base.
-        first: int64 (D + 1,): where the domains' items begin, and where the last one's end.
+        stride: Rows of the stacked table that each domain has.
     """
 
-    def __init__(self, biases: Sequence[DomainBias], first: Tensor) -> None:
+    def __init__(self, biases: Sequence[DomainBias], stride: int) -> None:
         super().__init__()
         object.__setattr__(self, "base", biases[0].base)  # shared, and not a parameter
         self.base: ItemBias | None
-        self.register_buffer("first", first)
-        self.first: Tensor
-        self.register_buffer(
-            "rows", torch.cat([each.rows + k for each, k in _keyed(biases, first)])
-        )
+        self.register_buffer("rows", _keyed([each.rows for each in biases], stride))
         self.rows: Tensor
+        self.stride = stride
         self.register_buffer("cold", torch.cat([each.cold for each in biases]))
         self.cold: Tensor
         self.b = nn.Parameter(torch.cat([each.b.detach() for each in biases]))
 
     def forward(self, rows: Tensor) -> Tensor:
-        domains = _domains(self.first, rows)
+        domains = rows // self.stride
         values = self.cold.index_select(0, domains)
         if len(self.rows):
             slots, places = _found(self.rows, rows)
@@ -114,7 +112,7 @@ class StackedBias(nn.Module):
             values = values.index_put((places,), own)
         if self.base is None:
             return values
-        own_rows = rows - self.first.index_select(0, domains)
+        own_rows = rows - domains * self.stride
         known = own_rows < len(self.base)
         base = self.base.table.weight.detach()[own_rows.clamp(max=len(self.base) - 1), 0]
         return values + torch.where(known, base, torch.zeros_like(base))
@@ -123,8 +121,8 @@ class StackedBias(nn.Module):
 def stacked(models: Sequence[BaseModel]) -> MatrixFactorization:
     """One model of the adapted models of D domains over one factorization; it copies the factors.
 
-    Its users and items are those of the domains one after another, grown ones included, so that it
-    scores, searches and trains as any model does: user u of domain k is row `users.first[k] + u`.
+    It scores and trains as any model does: user u of domain k is row k · `users.stride` + u, grown
+    ones included, and item i is row k · `items.stride` + i.
 
     Args:
         models: As `attach` gives them, all with the same targets and ranks.
@@ -147,7 +145,7 @@ def stacked(models: Sequence[BaseModel]) -> MatrixFactorization:
     tables = {name: [getattr(model, name) for model in models] for name in ("users", "items")}
     items = StackedRows(tables["items"], transforms if has_transform else ())  # type: ignore[arg-type]
     has_bias = isinstance(first.bias, DomainBias)
-    biases = StackedBias([model.bias for model in models], items.first) if has_bias else None  # type: ignore[misc]
+    biases = StackedBias([model.bias for model in models], items.stride) if has_bias else None  # type: ignore[misc]
     return MatrixFactorization(
         StackedRows(tables["users"]),
         items,
@@ -262,22 +260,9 @@ def _shape(model: BaseModel) -> str:
     return ", ".join([*parts, f"a bias of {type(model.bias).__name__}"])
 
 
-def _before(counts: Sequence[int]) -> Tensor:
-    """Sums of what comes before each, and of all: int64 (D + 1,)."""
-    return torch.tensor([0, *counts]).cumsum(0)
-
-
-def _first(tables: Sequence[LoRAEmbedding]) -> Tensor:
-    return _before([len(table) for table in tables])
-
-
-def _keyed(parts: Sequence[Any], first: Tensor) -> list[tuple[Any, int]]:
-    return list(zip(parts, first[:-1].tolist(), strict=True))
-
-
-def _domains(first: Tensor, rows: Tensor) -> Tensor:
-    """k of each row of a stacked table: int64 (n,) → int64 (n,)."""
-    return torch.bucketize(rows, first[1:-1], right=True)
+def _keyed(rows: Sequence[Tensor], stride: int) -> Tensor:
+    """Rows of the domains as rows of a stacked table: int64 (Σ t,), ascending."""
+    return torch.cat([own + k * stride for k, own in enumerate(rows)])
 
 
 def _found(known: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

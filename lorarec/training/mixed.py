@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lorarec.errors import TrainingError
 from lorarec.training.examples import DomainExamples
+from lorarec.training.lookups import Ends
 from lorarec.training.negatives import CatalogueSampler
 
 
@@ -18,18 +19,22 @@ class MixedSampler(CatalogueSampler):
 
     Args:
         samplers: One a domain.
-        first: int64 (D + 1,): where the domains' items begin in the stacked table, and its end.
+        stride: Rows of the stacked table that each domain's items have.
     """
 
-    def __init__(self, samplers: Sequence[CatalogueSampler], first: Tensor) -> None:
-        counts = [len(sampler) for sampler in samplers]
+    def __init__(self, samplers: Sequence[CatalogueSampler], stride: int) -> None:
         super().__init__(
-            torch.cat([s.items + k for s, k in zip(samplers, first.tolist(), strict=False)]),
+            torch.cat([sampler.items + k * stride for k, sampler in enumerate(samplers)]),
             torch.cat([sampler.counts for sampler in samplers]),
         )
-        self._ends = torch.tensor(counts, device=self.items.device).cumsum(0)
+        sizes = torch.tensor([len(sampler) for sampler in samplers], device=self.items.device)
+        self._last = sizes.cumsum(0) - 1
+        """int64 (D,): place of each domain's last item."""
+        self._domain = torch.repeat_interleave(sizes)
+        """int64 (c,): k of each item of the catalogues."""
         # Each domain has an interval of length 1 of its own, k to k + 1.
-        self.cumulative = torch.cat([s.cumulative + k for k, s in enumerate(samplers)])
+        of_all = torch.cat([sampler.ends.ends + k for k, sampler in enumerate(samplers)])
+        self.ends = Ends(of_all, len(samplers))
 
     def draw(self, count: int, generator: torch.Generator) -> NoReturn:
         """Refused: rows of different domains share no negatives.
@@ -43,24 +48,23 @@ class MixedSampler(CatalogueSampler):
         )
 
     def draw_for(self, places: Tensor, each: int, generator: torch.Generator) -> Tensor:
-        domains = torch.bucketize(places, self._ends, right=True)
+        domains = self._domain.index_select(0, places).repeat_interleave(each)
         uniform = torch.rand(
-            len(places), each, generator=generator, dtype=torch.float64, device=generator.device
-        ).to(self.cumulative.device)
-        drawn = torch.searchsorted(self.cumulative, uniform + domains.unsqueeze(1))
+            len(domains), generator=generator, dtype=torch.float64, device=generator.device
+        )
+        drawn = self.ends(uniform.to(self.items.device) + domains)
         # Rounding must not carry a draw over the end of its domain.
-        return torch.minimum(drawn, self._ends.index_select(0, domains).unsqueeze(1) - 1)
+        return torch.minimum(drawn, self._last.index_select(0, domains)).view(-1, each)
 
 
-def mixed(domains: Sequence[DomainExamples], users: Tensor, items: Tensor) -> DomainExamples:
+def mixed(domains: Sequence[DomainExamples], users: int, items: int) -> DomainExamples:
     """The rows of several domains as those of one, over the tables of `lora.stacked`.
 
     Args:
         domains: In the order of the stack.
-        users: int64 (D + 1,): where the domains' users begin in the stacked table, and its end.
-        items: The same of items.
+        users: The stride of its users: rows of the stacked table that each domain has.
+        items: That of its items.
     """
-    first_users, first_items = users.tolist(), items.tolist()
     weights = None
     if any(domain.weights is not None for domain in domains):
         weights = torch.cat(
@@ -68,8 +72,8 @@ def mixed(domains: Sequence[DomainExamples], users: Tensor, items: Tensor) -> Do
         )
     return DomainExamples(
         name="+".join(domain.name for domain in domains),
-        users=torch.cat([d.users + k for d, k in zip(domains, first_users, strict=False)]),
-        items=torch.cat([d.items + k for d, k in zip(domains, first_items, strict=False)]),
+        users=torch.cat([domain.users + k * users for k, domain in enumerate(domains)]),
+        items=torch.cat([domain.items + k * items for k, domain in enumerate(domains)]),
         weights=weights,
         sampler=MixedSampler([domain.sampler for domain in domains], items),
     )

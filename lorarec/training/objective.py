@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lorarec.models.base import BaseModel
 from lorarec.training.examples import DomainExamples
+from lorarec.training.lookups import distinct
 from lorarec.training.losses import bpr, cosine_contrastive, full_softmax, sampled_softmax
 from lorarec.training.temperature import LearntTemperature, temperature_of
 
@@ -216,8 +217,9 @@ class _Batch:
 
     def _distinct(self, drawn: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         # Each distinct item is looked up once: positives and negatives repeat a lot.
-        distinct, where = torch.unique(torch.cat([self.places, drawn]), return_inverse=True)
-        vectors, bias = self._items(self.domain.sampler.items.index_select(0, distinct))
+        sampler = self.domain.sampler
+        found, where = distinct(torch.cat([self.places, drawn]), len(sampler))
+        vectors, bias = self._items(sampler.items.index_select(0, found))
         return vectors, bias, where[: len(self.places)], where[len(self.places) :]
 
     def _items(self, items: Tensor) -> tuple[Tensor, Tensor | None]:

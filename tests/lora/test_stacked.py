@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from random_adapters import DIM, ITEMS, USERS, adapter_of, as_towers
@@ -40,10 +42,10 @@ def pairs_of(models: list[BaseModel]) -> list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def keyed(stack: BaseModel, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
-    firsts = stack.users.first, stack.items.first
+    strides: list[Any] = [stack.users.stride, stack.items.stride]
     return [
-        torch.cat([part[side] + first[k] for k, part in enumerate(pairs)])
-        for side, first in enumerate(firsts)  # type: ignore[arg-type]
+        torch.cat([part[side] + k * stride for k, part in enumerate(pairs)])
+        for side, stride in enumerate(strides)
     ]
 
 
@@ -81,7 +83,7 @@ def test_its_gradients_are_those_of_each_adapter_alone(base: Base, targets: str)
 
 def test_domains_that_a_batch_lacks_have_no_gradient(base: Base) -> None:
     stack = stacked([domain(base, number, TARGETS[0]) for number in range(3)])
-    rows = torch.arange(3) + stack.users.first[1], torch.arange(3) + stack.items.first[1]  # type: ignore[index]
+    rows = torch.arange(3) + stack.users.stride, torch.arange(3) + stack.items.stride  # type: ignore[index]
     stack.score(*rows).sum().backward()  # type: ignore[no-untyped-call]
     for name in ("users.b", "items.b", "items.p", "items.q"):
         grad = stack.get_parameter(name).grad

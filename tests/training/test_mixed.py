@@ -34,23 +34,20 @@ def adapted(base: MatrixFactorization, own: DomainExamples) -> BaseModel:
 
 def test_draws_are_of_the_row_s_own_catalogue_and_as_its_sampler_draws() -> None:
     domains = [domain(number) for number in range(3)]
-    first = torch.arange(4) * ITEMS
-    sampler = mixed(domains, torch.arange(4) * USERS, first).sampler
+    sampler = mixed(domains, USERS, ITEMS).sampler
     places = torch.tensor([0, len(sampler) - 1]).repeat_interleave(20_000)
     found = sampler.items[sampler.draw_for(places, 2, torch.Generator().manual_seed(0))]
     for k, part in ((0, found[:20_000]), (2, found[20_000:])):
         own = domains[k].sampler
-        counts = torch.bincount(part.flatten() - int(first[k]), minlength=ITEMS) / 40_000
+        counts = torch.bincount(part.flatten() - k * ITEMS, minlength=ITEMS) / 40_000
         expected = torch.zeros(ITEMS).index_put((own.items,), own.log_probability.exp())
         torch.testing.assert_close(counts, expected, atol=0.01, rtol=0)
 
 
 def test_a_draw_at_the_end_of_a_domain_stays_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = mixed(
-        [domain(0), domain(1)], torch.arange(3) * USERS, torch.arange(3) * ITEMS
-    ).sampler
+    sampler = mixed([domain(0), domain(1)], USERS, ITEMS).sampler
     last = len(domain(0).sampler) - 1
-    ones = lambda *shape, **_: torch.ones(shape, dtype=torch.float64)  # noqa: E731
+    ones = lambda *shape, **_: torch.ones(*shape, dtype=torch.float64)  # noqa: E731
     monkeypatch.setattr(torch, "rand", ones)
     assert sampler.draw_for(torch.tensor([0]), 1, torch.Generator()).tolist() == [[last]]
 
@@ -61,7 +58,7 @@ def test_a_mixed_step_moves_each_adapter_as_its_own_step_does() -> None:
     domains = [domain(number) for number in range(3)]
     alone, together = ([adapted(base, d) for d in domains] for _ in range(2))  # type: ignore[arg-type]
     stack = stacked(together)
-    rows = mixed(domains, stack.users.first, stack.items.first)  # type: ignore[arg-type]
+    rows = mixed(domains, stack.users.stride, stack.items.stride)  # type: ignore[arg-type]
     objective, draws = Objective(1, "bpr"), [torch.Generator().manual_seed(5) for _ in range(2)]
     optimizers = [HybridOptimizer(adapter_parameters(model), lr=0.05) for model in alone]
     whole = HybridOptimizer(dict(stack.named_parameters()), lr=0.05)
@@ -81,7 +78,7 @@ def test_a_mixed_step_moves_each_adapter_as_its_own_step_does() -> None:
 
 
 def test_a_loss_with_shared_negatives_is_refused() -> None:
-    rows = mixed([domain(0), domain(1)], torch.arange(3) * USERS, torch.arange(3) * ITEMS)
+    rows = mixed([domain(0), domain(1)], USERS, ITEMS)
     base = MatrixFactorization.create(2 * USERS, 2 * ITEMS, 8)
     with pytest.raises(TrainingError, match="use bpr"):
         Objective(4)(base, rows, torch.arange(8), torch.Generator())
@@ -92,6 +89,6 @@ def test_weights_of_some_domains_are_kept_beside_ones() -> None:
     weighted = DomainExamples(
         "w", second.users, second.items, torch.full((ROWS,), 2.0), second.sampler
     )
-    rows = mixed([first, weighted], torch.arange(3) * USERS, torch.arange(3) * ITEMS)
+    rows = mixed([first, weighted], USERS, ITEMS)
     assert rows.weights is not None
     assert rows.weights.tolist() == [1.0] * ROWS + [2.0] * ROWS
