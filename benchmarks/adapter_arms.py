@@ -9,6 +9,7 @@ over a `MatrixFactorization`, in which the module for items is ours, PEFT's or a
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,6 @@ OURS = ("lorarec", "lorarec, all rows")
 PEFT = ("PEFT, Adam", "PEFT, fused Adam")
 FULL = ("lorarec, full rows", "torch SparseAdam, full rows")
 ARMS = (*OURS, *PEFT, *FULL)
-NEEDS_PEFT = "Expected PEFT for the comparison; run: make install-bench"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ def with_peft(base: MatrixFactorization, names: tuple[str, ...] = ("default",)) 
     config = LoraConfig(r=RANK, lora_alpha=1, use_rslora=True, target_modules=["items"])
     b = adapted(base, torch.zeros(1, dtype=torch.int64)).items.b.detach().T
     for name in names:
-        inject_adapter_in_model(config, model, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are several is meant
+            inject_adapter_in_model(config, model, name)
         with torch.no_grad():
             model.items.lora_embedding_B[name].copy_(b)
     return model
