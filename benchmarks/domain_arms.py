@@ -21,7 +21,9 @@ from lorarec.training.hybrid import HybridOptimizer
 from lorarec.training.mixed import mixed
 from lorarec.training.objective import Objective
 
-STACKED, ONE_BY_ONE, PEFT_LOOP = "lorarec, stacked", "lorarec, one by one", "PEFT, one by one"
+STACKED, ONE_BY_ONE = "lorarec, stacked", "lorarec, one by one"
+PEFT_LOOP, PEFT_ADAM = "PEFT, one by one, fused Adam", "PEFT, one by one, Adam"
+PEFT = (PEFT_LOOP, PEFT_ADAM)
 
 
 class DomainArm:
@@ -34,7 +36,7 @@ class DomainArm:
         self.objective, self.draws = Objective(1, "bpr"), torch.Generator().manual_seed(2)
         self.done = 0
         base = world.base()
-        if name == PEFT_LOOP:
+        if name in PEFT:
             self._peft(base)
         else:
             self._ours([adapted(base, log.sampler.items) for log in self.logs])
@@ -66,7 +68,8 @@ class DomainArm:
         for name in names:
             model.items.set_adapter(name)
             self.parameters.append([p for p in model.parameters() if p.requires_grad])
-        optimizers = [torch.optim.Adam(own, lr=RATE, fused=True) for own in self.parameters]
+        fused = self.name == PEFT_LOOP or None
+        optimizers = [torch.optim.Adam(own, lr=RATE, fused=fused) for own in self.parameters]
         self.zero, self.move = [own.zero_grad for own in optimizers], [o.step for o in optimizers]
         self.names = names
 
@@ -84,7 +87,7 @@ class DomainArm:
     def loss(self, place: int, batch: Tensor, draws: torch.Generator) -> Tensor:
         """Of one model's rows."""
         model = self.models[place]
-        if self.name == PEFT_LOOP:
+        if self.name in PEFT:
             model.items.set_adapter(self.names[place])
         return self.objective(model, self.rows[place], batch, draws)
 

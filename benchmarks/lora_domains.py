@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.adapter_arms import BATCH, DIM, RANK, World
 from benchmarks.common import Measures, say, table
-from benchmarks.domain_arms import ONE_BY_ONE, PEFT_LOOP, STACKED
+from benchmarks.domain_arms import ONE_BY_ONE, PEFT_ADAM, PEFT_LOOP, STACKED
 from benchmarks.step_workers import STEPS, TURN, Cost, Worker, measured
 
 ROWS, QUICK_ROWS = 200_000, 5_000
@@ -25,7 +25,7 @@ def mixed_batches(quick: bool, measures: Measures) -> None:
         sizes = {4: domains_cost(4, QUICK_ROWS, (STACKED, ONE_BY_ONE), 4)}
         measures.leave_out(f"{NAME}, domains256_over_domains16_each", "--quick has four domains")
     else:
-        every = (STACKED, ONE_BY_ONE, PEFT_LOOP)
+        every = (STACKED, ONE_BY_ONE, PEFT_LOOP, PEFT_ADAM)
         sizes = {
             16: domains_cost(16, ROWS, every, TURN),
             256: domains_cost(256, ROWS, every[:2], TURN),
@@ -50,7 +50,8 @@ def mixed_batches(quick: bool, measures: Measures) -> None:
     for domains, found in sizes.items():
         ours = found[STACKED].ms
         measures.add(f"domains{domains}_ours_ms", ours, "ms")
-        for arm, name in ((PEFT_LOOP, "peft"), (ONE_BY_ONE, "one_by_one")):
+        peers = {PEFT_LOOP: "peft", PEFT_ADAM: "peft_adam", ONE_BY_ONE: "one_by_one"}
+        for arm, name in peers.items():
             if arm in found:
                 ratio = found[arm].ms / ours
                 measures.add(f"domains{domains}_vs_{name}", ratio, "ratio", arm, ratio)

@@ -44,7 +44,7 @@ def short(rows: int) -> str:
 def step_cost(quick: bool, measures: Measures) -> None:
     """Tables and measures of a step at several sizes of the table; of a quick run one, small."""
     if quick:
-        found = arms_cost(QUICK_ROWS, (OURS[0], PEFT[1], *FULL))
+        found = arms_cost(QUICK_ROWS, (OURS[0], PEFT[1]))
         _shown({QUICK_ROWS: found})
         _ratios(QUICK_ROWS, found, measures)
         names = ("step_vs_peft_adam_1m", "step_vs_peft_fused_1m", "step_vs_peft_fused_4m")
