@@ -70,8 +70,11 @@ class StackedRows(nn.Module):
         if len(self.rows):
             slots, places = _found(self.rows, rows)
             factors = functional.embedding(slots, self.a, sparse=True)
-            delta = grouped(factors, self.b, domains.index_select(0, places))
-            vectors = vectors.index_add(0, places, self.scale * delta)
+            if len(places) == len(rows):  # as in training; without a copy, and to the same bits
+                vectors = vectors + self.scale * grouped(factors, self.b, domains)
+            else:
+                delta = grouped(factors, self.b, domains.index_select(0, places))
+                vectors = vectors.index_add(0, places, self.scale * delta)
         if len(self.grown):
             places = torch.nonzero(own >= self.base_rows).squeeze(-1)
             at = own + self.before.index_select(0, domains)

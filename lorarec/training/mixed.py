@@ -48,7 +48,9 @@ class MixedSampler(CatalogueSampler):
         )
 
     def draw_for(self, places: Tensor, each: int, generator: torch.Generator) -> Tensor:
-        domains = self._domain.index_select(0, places).repeat_interleave(each)
+        domains = self._domain.index_select(0, places)
+        if each > 1:
+            domains = domains.repeat_interleave(each)
         uniform = torch.rand(
             len(domains), generator=generator, dtype=torch.float64, device=generator.device
         )
