@@ -21,7 +21,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("lorarec", "benchmarks")
 """Folders whose sources decide what an arm is."""
-PACKAGES = ("lorarec", "torch", "numpy", "scipy", "polars", "faiss-cpu", "implicit", "mlflow")
+PACKAGES = (
+    "lorarec",
+    "torch",
+    "numpy",
+    "scipy",
+    "polars",
+    "faiss-cpu",
+    "implicit",
+    "mlflow",
+    "peft",
+)
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 

@@ -1,21 +1,27 @@
-"""Adapters for many domains: one pass over all against one command after another.
+"""Adapters: what a training step costs, many domains, switching, size; one pass against many.
 
-    python benchmarks/lora.py [--json FILE] [--quick | --full] [--work DIR]
+    python benchmarks/lora.py [--json FILE] [--quick | --full] [--only PART] [--work DIR]
 
-The commands a person would type are compared: `lorarec adapt --domain A,B,...` with `lorarec adapt
---domain A` for each in turn, on one base, each a process of its own on one thread. Seconds are the
-processor's, so that other work on the machine counts for nothing, and memory is the largest
+Five parts; `--only` runs one of them. `steps`: a training step of row LoRA beside PEFT's and beside
+sparse full fine-tuning, at 100 thousand to 4 million rows. `domains`: a step of a batch that mixes
+16 and 256 domains. `switching`: a thousand adapters over one base. `size`: bytes on disk. Each arm
+of the first two is a process on one thread, and they take turns.
+
+`pass` compares the commands a person would type: `lorarec adapt --domain A,B,...` with `lorarec
+adapt --domain A` for each in turn, on one base, each a process of its own on one thread. Seconds
+are the processor's, so that other work on the machine counts for nothing, and memory is the largest
 resident size of a process. Both ways must give the same adapters, digest by digest; where one
 differs the script ends with an error. Settings are the defaults, rank 8, but for the base: 5 epochs
 or, with --full, as many as the settings say. It decides nothing but when an adapter stops early.
-
 Two sets of domains are measured: XMarket's seven markets, where training takes most of the time,
-and 16 made domains of some 400 train rows, where starting a command does. --quick has three of
-those alone. Before them, what it would gain to batch the domains into one step.
+and 16 made domains of some 400 train rows, where starting a command does; --quick has three of
+those alone. Before them, what it would gain to batch the domains into one step over whole
+catalogues.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -23,6 +29,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +50,16 @@ from benchmarks.common import (
     say,
     table,
 )
+from benchmarks.lora_domains import mixed_batches
+from benchmarks.lora_steps import step_cost
+from benchmarks.lora_storage import sizes_on_disk, switching
 from benchmarks.stacked_steps import milliseconds, sizes
 from lorarec.data.synthetic import make_logs
 
 XMARKET_SPLIT = ("--set", "data.split=column", "--set", "data.columns.split=split_ecir23")
 NAME = "all_in_one_pass_over_one_by_one"
+PARTS = ("steps", "domains", "switching", "size", "pass")
+WITH_PEER = ("steps", "domains", "size")
 
 
 @dataclass(frozen=True)
@@ -184,7 +196,6 @@ def _shown(own: Set, alone: dict[str, Arrays], together: Arrays, measures: Measu
 
 def stacked_steps(quick: bool, measures: Measures) -> None:
     """What batching several domains into one step would gain; this process, one thread."""
-    torch.set_num_threads(1)
     rows: list[tuple[object, ...]] = []
     for own in sizes(quick):
         one, all_at_once = milliseconds(own, 11)
@@ -226,18 +237,37 @@ def xmarket(full: bool) -> Set:
     return Set("xmarket", logs, markets, pretrain, ("--rank", "8"), NAME)
 
 
-def main() -> None:
-    """Measure, print and write."""
-    options = parser(__doc__.splitlines()[0]).parse_args()
-    header("Adapters of many domains, one thread a process")
+def one_pass(options: argparse.Namespace, measures: Measures) -> None:
+    """The domains one by one and all in one pass."""
     cache = Cache.of(options.work, "lora-quick" if options.quick else "lora")
-    measures = Measures()
     stacked_steps(options.quick, measures)
     measure(made(3 if options.quick else 16, cache.folder), cache, measures)
     if options.quick:
         measures.leave_out(NAME, "--quick has no real data")
     else:
         measure(xmarket(options.full), cache, measures)
+
+
+def main() -> None:
+    """Measure, print and write."""
+    arguments = parser(__doc__.splitlines()[0])
+    arguments.add_argument("--only", choices=PARTS, help="one part alone")
+    options = arguments.parse_args()
+    torch.set_num_threads(1)
+    header("Adapters, one thread a process")
+    measures = Measures()
+    parts = {
+        "steps": lambda: step_cost(options.quick, measures),
+        "domains": lambda: mixed_batches(options.quick, measures),
+        "switching": lambda: switching(options.quick, measures),
+        "size": lambda: sizes_on_disk(options.quick, measures),
+        "pass": lambda: one_pass(options, measures),
+    }
+    for name in [options.only] if options.only else PARTS:
+        if name in WITH_PEER and find_spec("peft") is None:
+            measures.leave_out(f"the part {name}", "PEFT is missing; run make install-bench")
+        else:
+            parts[name]()
     measures.finish(options.json)
 
 

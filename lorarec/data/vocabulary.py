@@ -16,6 +16,8 @@ from lorarec.data.tables import write_parquet
 from lorarec.errors import ArtifactError, DataError, NotFoundError
 
 _DIGEST_KEY = "lorarec.vocabulary.digest"
+_MOST_PARTS = 4
+"""Extensions that are looked up one after another; more are copied into one."""
 Ids = pl.Series | Sequence[str] | np.ndarray[Any, Any]
 
 
@@ -40,6 +42,8 @@ class Vocabulary:
             some = ", ".join(repr(i) for i in repeated.unique(maintain_order=True).head(5))
             raise DataError(f"{len(repeated)} ids repeat: {some}. Expected every id once.")
         self._ids = series
+        self._parts: tuple[Vocabulary, ...] = ()
+        """Vocabularies whose ids follow each other here; none where it looks them up itself."""
 
     @classmethod
     def of_distinct(cls, ids: pl.Series) -> Vocabulary:
@@ -132,7 +136,17 @@ class Vocabulary:
         """
         wanted = _as_strings(ids).drop_nulls().unique(maintain_order=True)
         fresh = wanted.filter(self.rows(wanted, missing="mark") < 0)
-        return Vocabulary(pl.concat([self._ids, fresh])) if len(fresh) else self
+        if not len(fresh):
+            return self
+        own = self._parts or ((self,) if len(self) else ())
+        ids_of_all = pl.concat([self._ids, fresh], rechunk=False)
+        if not own or len(own) == _MOST_PARTS:
+            return Vocabulary.of_distinct(ids_of_all)
+        # What is here is shared and not copied: many adapters each add a few ids to one base's.
+        longer = Vocabulary()
+        longer._ids = ids_of_all
+        longer._parts = (*own, Vocabulary.of_distinct(fresh))
+        return longer
 
     def digest(self, length: int | None = None) -> str:
         """Hex SHA-256 over (row, id) of the first `length` rows.
@@ -210,6 +224,12 @@ class Vocabulary:
 
     def _lookup(self, wanted: pl.Series) -> pl.Series:
         """Rows of `wanted`, null where unknown. A few ids skip hashing the whole vocabulary."""
+        if self._parts:
+            found, before = self._parts[0]._lookup(wanted), len(self._parts[0])
+            for part in self._parts[1:]:
+                found = found.zip_with(found.is_not_null(), part._lookup(wanted) + before)
+                before += len(part)
+            return found
         table = self._table
         if len(wanted) < len(self) // 8:
             table = table.filter(pl.col("id").is_in(wanted.implode()))

@@ -90,12 +90,15 @@ class RowTable(Delta):
         if not self.enabled or not len(self.rows):
             return vectors
         slots = torch.searchsorted(self.rows, rows.contiguous()).clamp(max=len(self.rows) - 1)
-        touched = self.rows[slots] == rows
+        touched = self.rows.index_select(0, slots) == rows
         if wanted is not None:
             touched = touched & wanted
         places = torch.nonzero(touched).squeeze(-1)
+        if len(places) == len(rows):  # as in training; without a copy, and to the same bits
+            return vectors + self.delta(slots).to(vectors.dtype)
         # Under autocast a product is bfloat16, and it is added to float32 vectors.
-        return vectors.index_add(0, places, self.delta(slots[places]).to(vectors.dtype))
+        delta = self.delta(slots.index_select(0, places)).to(vectors.dtype)
+        return vectors.index_add(0, places, delta)
 
 
 def in_base(rows: Tensor, known: int, end: int, later: Tensor) -> Tensor:

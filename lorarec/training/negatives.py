@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lorarec.training.lookups import Ends
+
 
 class CatalogueSampler:
     """Draws items of one domain with probability q(i) ∝ count(i)^power, with replacement.
@@ -23,7 +25,8 @@ class CatalogueSampler:
         self.log_popularity = (counts.double() / counts.double().sum()).log().float()
         """float (c,): log of each item's share of the train rows, as it occurs in a batch."""
         self._uniform = power == 0.0
-        self._cumulative = (weights.cumsum(0) / weights.sum()).to(items.device)
+        self.ends = Ends((weights.cumsum(0) / weights.sum()).to(items.device))
+        """Of each item's interval: the share of the draws that are it or one before it."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -35,15 +38,19 @@ class CatalogueSampler:
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Places of `count` drawn items, int64 (count,), made on the generator's device.
 
-        By inverting the cumulative distribution: one uniform number and one binary search a draw.
+        By inverting the cumulative distribution: one uniform number and one search a draw.
         """
         device, catalogue = generator.device, len(self.items)
         if self._uniform:
             drawn = torch.randint(catalogue, (count,), generator=generator, device=device)
             return drawn.to(self.items.device)
         uniform = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
-        places = torch.searchsorted(self._cumulative, uniform.to(self._cumulative.device))
+        places = self.ends(uniform.to(self.items.device))
         return places.clamp(max=catalogue - 1)
+
+    def draw_for(self, places: Tensor, each: int, generator: torch.Generator) -> Tensor:
+        """Draws of their own for each of n rows, whose items are at `places`: int64 (n, each)."""
+        return self.draw(len(places) * each, generator).view(len(places), each)
 
 
 class KnownPairs:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lorarec.models.base import BaseModel
 from lorarec.training.examples import DomainExamples
+from lorarec.training.lookups import distinct
 from lorarec.training.losses import bpr, cosine_contrastive, full_softmax, sampled_softmax
 from lorarec.training.temperature import LearntTemperature, temperature_of
 
@@ -144,7 +145,7 @@ class Objective:
             shifts = range(1, 1 + min(each, max(1, count - 1)))
             drawn = torch.stack([rows.batch.roll(-shift) for shift in shifts], 1)
         else:
-            drawn = rows.domain.sampler.draw(count * each, generator).view(count, each)
+            drawn = rows.domain.sampler.draw_for(rows.batch, each, generator)
         drawn = drawn[rows.own]
         positive, negative = rows.own_scores(users, drawn)
         hits = rows.domain.known.has(rows.users, drawn)
@@ -216,8 +217,9 @@ class _Batch:
 
     def _distinct(self, drawn: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         # Each distinct item is looked up once: positives and negatives repeat a lot.
-        distinct, where = torch.unique(torch.cat([self.places, drawn]), return_inverse=True)
-        vectors, bias = self._items(self.domain.sampler.items.index_select(0, distinct))
+        sampler = self.domain.sampler
+        found, where = distinct(torch.cat([self.places, drawn]), len(sampler))
+        vectors, bias = self._items(sampler.items.index_select(0, found))
         return vectors, bias, where[: len(self.places)], where[len(self.places) :]
 
     def _items(self, items: Tensor) -> tuple[Tensor, Tensor | None]:

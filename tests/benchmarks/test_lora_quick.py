@@ -14,6 +14,8 @@ def test_the_quick_run_finds_one_pass_cheaper_and_the_same_adapters(tmp_path: Pa
             sys.executable,
             ROOT / "benchmarks" / "lora.py",
             "--quick",
+            "--only",
+            "pass",
             "--json",
             "l.json",
             "--work",

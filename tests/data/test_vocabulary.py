@@ -33,6 +33,21 @@ def test_old_rows_never_move(old: list[str], more: list[str]) -> None:
 
 
 @few
+@given(ids, st.lists(some_ids, max_size=7), some_ids)
+def test_one_that_was_extended_often_is_as_one_that_was_made_whole(
+    old: list[str], more: list[list[str]], asked: list[str]
+) -> None:
+    grown = Vocabulary(old)
+    for part in more:
+        grown = grown.extend(part)
+    whole = Vocabulary(list(dict.fromkeys([*old, *(name for part in more for name in part)])))
+    wanted = [*asked, *whole.ids[::-1], *asked]
+    assert grown.rows(wanted, missing="mark").tolist() == whole.rows(wanted, "mark").tolist()
+    assert grown == whole
+    assert grown.digest() == whole.digest()
+
+
+@few
 @given(ids, some_ids)
 def test_a_longer_one_proves_that_it_begins_with_the_shorter(
     old: list[str], more: list[str]
