@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from lorarec.config import Settings
@@ -16,6 +17,7 @@ from lorarec.jobs.start import DENSE
 from lorarec.lora.attach import adapter_parameters, attach
 from lorarec.lora.config import AdapterConfig
 from lorarec.lora.layers import DomainBias
+from lorarec.lora.shrinkage import row_pulls
 from lorarec.lora.size import AdapterSize, adapter_size
 from lorarec.models.artefact import Base, DomainBiases
 from lorarec.models.base import BaseModel
@@ -76,7 +78,7 @@ def search(
     started = time.perf_counter()
     adapt, domain = settings.adapt, data.name
     check_loss(settings.train.model_copy(update={"learn_temperature": False}), base.model)
-    touched = touched_rows(base, data)
+    touched = touched_rows(base, data, adapt.grown_ridge)
     examples = examples_of(data.train, [domain], drawn_power(settings.train), device)
     validation = RankingValidation(data.train, data.valid, [domain], config.seed, device)
     if not len(validation):
@@ -92,13 +94,18 @@ def search(
     # Whole layers move as slowly as in pretraining. Factors of layers do so of themselves: the
     # first step of Adam moves W by its step size ÷ √in.
     rates = dict.fromkeys(DENSE, settings.train.tower_rate if config.kind == "full" else 1.0)
+    seen = {
+        "users": torch.from_numpy(np.bincount(data.train.user, minlength=len(data.users))),
+        "items": torch.from_numpy(np.bincount(data.train.item, minlength=len(data.items))),
+    }
     trials = []
     diverged: list[DivergedError] = []
     for place, multiple in enumerate(grid):
         model = attach(base.model, config, touched).to(device)
         _begin_bias(model, base.domain_bias.get(domain))
         rate = adapt.learning_rate * multiple
-        options = loop_options(settings.train, adapt, rate, config.seed, rates=rates)
+        pulls = row_pulls(model, seen, adapt.shrinkage)
+        options = loop_options(settings.train, adapt, rate, config.seed, rates=rates, pulls=pulls)
         models = {domain: model}
         try:
             history = fit(

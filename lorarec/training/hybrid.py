@@ -31,6 +31,7 @@ class HybridOptimizer:
         weight_decay: λ, 0 or more.
         clip_norm: Largest norm of all gradients together; None does not clip.
         rates: Beginning of a parameter's name → multiple of the step size; the first that fits.
+        pulls: Name of a table → float (V,): decay of each of its rows besides λ.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class HybridOptimizer:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         rates: Mapping[str, float] = MappingProxyType({}),
+        pulls: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         self._parameters = dict(parameters)
         self._make_rows = ROWS[name]
         self._options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         self._clip_norm = clip_norm
         self._rates = dict(rates)
+        self._pulls = dict(pulls)
         self._kinds: dict[str, str] = {}
         self._rows: RowOptimizer | None = None
         self._dense: torch.optim.AdamW | None = None
@@ -77,8 +80,10 @@ class HybridOptimizer:
         self._kinds[name] = kind
         rates = (rate for start, rate in self._rates.items() if name.startswith(start))
         parameter = self._parameters[name]
-        group = {"params": [parameter], "rate": next(rates, 1.0)}
+        group: dict[str, Any] = {"params": [parameter], "rate": next(rates, 1.0)}
         if kind == "rows":
+            if name in self._pulls:
+                group["pulls"] = self._pulls[name].to(parameter.device)
             if self._rows is None:
                 self._rows = self._make_rows([group], **self._options)
             else:
