@@ -85,7 +85,8 @@ class _Rows:
         if not self.solved.any() or not have.any():
             return
         found = fold_in(met[self.solved][:, have], partners.directions[have], ridge, OTHERS)
-        self.directions[self.solved] = _unit(found)
+        # Solutions shrink as 1 / λ, and that must not pass for rounding.
+        self.directions[self.solved] = _unit(found * (1 + ridge))
 
     def grown(self) -> Tensor:
         """The new rows' vectors: float32 (g, d)."""
