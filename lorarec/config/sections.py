@@ -344,12 +344,10 @@ class Adapt(Section):
     """Pull of touched rows back to the base, 0 or more."""
 
     shrinkage: float = Field(default=0.0, ge=0.0)
-    """Pull of a row of n interactions back to the base besides, as much as this ÷ n, 0 or more: the
-    fewer there are, the nearer it stays. Rows of users and items, of full fine-tuning too."""
+    """Pull of a touched row with n train rows back to the base besides: this ÷ n, 0 or more."""
 
     grown_ridge: Positive = 1.0
-    """λ above 0 of the ridge by which new users and items start from those that they met. Larger
-    starts them nearer to the mean of those."""
+    """λ above 0 of the ridge that new users and items start by; larger is nearer to a mean."""
 
     averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
     """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from lorarec.config import Settings
@@ -94,17 +93,15 @@ def search(
     # Whole layers move as slowly as in pretraining. Factors of layers do so of themselves: the
     # first step of Adam moves W by its step size ÷ √in.
     rates = dict.fromkeys(DENSE, settings.train.tower_rate if config.kind == "full" else 1.0)
-    seen = {
-        "users": torch.from_numpy(np.bincount(data.train.user, minlength=len(data.users))),
-        "items": torch.from_numpy(np.bincount(data.train.item, minlength=len(data.items))),
-    }
     trials = []
     diverged: list[DivergedError] = []
     for place, multiple in enumerate(grid):
         model = attach(base.model, config, touched).to(device)
         _begin_bias(model, base.domain_bias.get(domain))
         rate = adapt.learning_rate * multiple
-        pulls = row_pulls(model, seen, adapt.shrinkage)
+        pulls = row_pulls(
+            model, {"users": data.train.user, "items": data.train.item}, adapt.shrinkage
+        )
         options = loop_options(settings.train, adapt, rate, config.seed, rates=rates, pulls=pulls)
         models = {domain: model}
         try:
