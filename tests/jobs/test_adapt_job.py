@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from world import OUTSIDE, Words, World
 from lorarec.errors import ConfigError, DataError, NotFoundError, TrainingError
 from lorarec.jobs import adapt as job
 from lorarec.jobs import search as searching
-from lorarec.jobs.domain import domain_data
 from lorarec.jobs.evaluate import evaluate
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import load_adapter
@@ -384,29 +382,3 @@ def test_the_same_seed_gives_the_same_adapter_and_another_does_not(world: World)
     again = world.adapt("books").adapter.info.digest
     other = world.adapt("books", {"train.seed": 5}).adapter.info.digest
     assert again == first != other
-
-
-@pytest.mark.parametrize(("kind", "part"), [("lora", "a"), ("full", "d")])
-def test_shrinkage_keeps_rows_near_the_base_the_nearer_the_fewer_they_have(
-    world: World, kind: str, part: str
-) -> None:
-    base = world.load(world.base)
-    frame, _ = base.info.data.read_again(base.info.split, domain="movies")
-    data = domain_data(base, frame, "movies")
-
-    def moved(shrinkage: float) -> tuple[torch.Tensor, torch.Tensor]:
-        options = {"adapt.shrinkage": shrinkage, "adapt.learning_rate_grid": [1.0]}
-        settings = world.settings.with_options(options)
-        config = job.full_shape(settings, base) if kind == "full" else job.shape(settings, base)
-        # Without validation rows the last epoch is kept, however it ranks.
-        unmeasured = replace(data, valid=data.valid.where(np.zeros(len(data.valid), bool)))
-        model = searching.search(settings, config, base, unmeasured, "cpu").model
-        rows: Any = model.users
-        counts = torch.from_numpy(np.bincount(data.train.user))[rows.rows]
-        return getattr(rows, part).norm(dim=1), counts
-
-    (free, counts), (held, _) = moved(0.0), moved(20.0)
-    left = held / free
-    assert float(left.mean()) < 0.8
-    few, many = counts <= counts.median(), counts > counts.median()
-    assert float(left[few].mean()) < float(left[many].mean())
