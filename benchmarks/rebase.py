@@ -93,7 +93,7 @@ def retrained(folder: Path, logs: pl.DataFrame, seed: int, seen: bool) -> dict[s
     }
     how = aligned(old, new)
     asis = replace(how, rotation=torch.eye(old.model.dim))
-    fresh = adapter_state(from_scratch(new, adapter.info.config, data).model())
+    fresh = adapter_state(from_scratch(new, adapter.info.config, data, 1.0).model())
     turned = carried(adapter, old, new, touched, grown, how).tensors
     starts: dict[str, Mapping[str, Tensor]] = {
         "fresh": fresh,

@@ -348,6 +348,12 @@ class Adapt(Section):
     """Of `--from`: pull back to the adapter that it goes on from, 0 or more: a step of size η that
     has no gradient leaves 1 - η · proximal of the distance."""
 
+    shrinkage: float = Field(default=0.0, ge=0.0)
+    """Pull of a touched row with n train rows back to the base besides: this ÷ n, 0 or more."""
+
+    grown_ridge: Positive = 1.0
+    """λ above 0 of the ridge that new users and items start by; larger is nearer to a mean."""
+
     averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
     """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""
 

@@ -54,8 +54,8 @@ def with_cold(
         shape = (len(cold_users), base.info.items)
         history = sparse.csr_matrix((had.data, (place[had.row], had.col)), shape=shape)
     extended = model.with_cold(
-        Cold(_places(base, "users", cold_users), history),
-        Cold(_places(base, "items", cold_items), bias=_mean_bias(model, items, catalogue)),
+        Cold(feature_places(base, "users", cold_users), history),
+        Cold(feature_places(base, "items", cold_items), bias=_mean_bias(model, items, catalogue)),
     )
     return extended, users.extend(cold_users.series), items.extend(cold_items.series)
 
@@ -83,7 +83,7 @@ def _histories(
     return cold, sparse.coo_matrix((ones, (cold.rows(ids), item[kept])), shape=shape)
 
 
-def _places(base: Base, side: Side, cold: Vocabulary) -> torch.Tensor:
+def feature_places(base: Base, side: Side, cold: Vocabulary) -> torch.Tensor:
     """Where the features of cold ids are; the last place, of no features, where there are none."""
     count = base.info.users if side == "users" else base.info.items
     if side not in base.features:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from scipy import sparse
-from torch import Tensor
-from torch.nn import functional
 
 from lorarec.data.interactions import Interactions
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, did_you_mean
+from lorarec.jobs.grown import grown_rows
 from lorarec.lora.attach import Touched
 from lorarec.models.artefact import Base
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +95,13 @@ def touched_counts(base: Base, data: DomainData) -> dict[str, int]:
     }
 
 
-def touched_rows(base: Base, data: DomainData) -> Touched:
+def touched_rows(base: Base, data: DomainData, ridge: float = 1.0) -> Touched:
     """The rows an adapter of the domain may move, and where its grown rows start.
 
-    A new user starts at the mean direction of the known items it interacted with, a new item at
-    the mean direction of its users; what has no known neighbour starts at the table's mean. All
-    have the mean length of the base's rows, so that a step of Adam turns them as far.
+    Args:
+        base: What is adapted.
+        data: Rows of the domain.
+        ridge: λ of where grown rows start, as `grown_rows` takes it.
     """
     known_users, known_items = len(base.users), len(base.items)
     user_rows, item_rows = np.unique(data.train.user), np.unique(data.train.item)
@@ -113,7 +109,7 @@ def touched_rows(base: Base, data: DomainData) -> Touched:
         # Nothing grows, so nothing of the tables is read: many domains cost what they touch.
         grown_users = grown_items = torch.empty(0, base.model.dim)
     else:
-        grown_users, grown_items = _grown(base, data)
+        grown_users, grown_items = grown_rows(base, data.train, data.users, data.items, ridge)
     return Touched(
         users=torch.from_numpy(user_rows[user_rows < known_users].astype(np.int64)),
         items=torch.from_numpy(item_rows[item_rows < known_items].astype(np.int64)),
@@ -121,32 +117,3 @@ def touched_rows(base: Base, data: DomainData) -> Touched:
         grown_items=grown_items,
         bias=torch.from_numpy(item_rows.astype(np.int64)),
     )
-
-
-def _grown(base: Base, data: DomainData) -> tuple[Tensor, Tensor]:
-    """Where grown users and items start: float32 (g_u, d) and (g_i, d)."""
-    known_users, known_items = len(base.users), len(base.items)
-    with torch.no_grad():
-        users = base.model.user_inputs(torch.arange(known_users))
-        items = base.model.item_inputs(torch.arange(known_items))
-    pairs = data.train.csr().tocsr()
-    pairs.data[:] = 1.0
-    grown_users = neighbours(pairs[known_users:, :known_items], items, users)
-    every_user = torch.cat([users, grown_users])
-    return grown_users, neighbours(pairs[:, known_items:].T.tocsr(), every_user, items)
-
-
-def neighbours(pairs: sparse.csr_matrix, vectors: Tensor, like: Tensor) -> Tensor:
-    """Mean directions of the rows' neighbours, as long as the rows of `like` are on average.
-
-    Args:
-        pairs: (new rows, known rows).
-        vectors: (known rows, d).
-        like: (n, d): table that the new rows are appended to.
-    """
-    directions = functional.normalize(vectors, dim=-1).numpy()
-    mean = torch.from_numpy(np.asarray(pairs @ directions, dtype=np.float32))
-    lonely = mean.norm(dim=-1) < 1e-6
-    mean[lonely] = like.mean(0)
-    grown: Tensor = functional.normalize(mean, dim=-1) * like.norm(dim=-1).mean()
-    return grown

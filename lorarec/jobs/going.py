@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
+from scipy import sparse
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lorarec.jobs.choose import Chosen
-from lorarec.jobs.domain import DomainData, neighbours, train_and_valid
+from lorarec.jobs.domain import DomainData, train_and_valid
 from lorarec.jobs.new_rows import NewRows
 from lorarec.jobs.search import Parameters, Start
 from lorarec.lora.adapter import Adapter, on_base
@@ -190,7 +192,7 @@ def _first_vectors(
     chosen: Chosen, adapter: Adapter, more: Mapping[str, More], data: DomainData
 ) -> dict[str, Tensor]:
     """Where ids that nobody knew begin: their base's vector if it has gained them since, else their
-    neighbours' mean direction, as in a first training."""
+    neighbours' mean direction."""
     model, base = adapter.model, chosen.base
     if not any(each.grown for each in more.values()):  # nothing of the tables is read then
         return {name: torch.empty(0, base.model.dim) for name in TABLES}
@@ -201,9 +203,11 @@ def _first_vectors(
         users = model.user_inputs(torch.arange(ends["users"]))
         items = model.item_inputs(torch.arange(ends["items"]))
         stops = {name: ends[name] + len(more[name].grown) for name in TABLES}
-        new_users = neighbours(pairs[ends["users"] : stops["users"], : ends["items"]], items, users)
+        new_users = _directions(
+            pairs[ends["users"] : stops["users"], : ends["items"]], items, users
+        )
         both = torch.cat([users, new_users])
-        new_items = neighbours(
+        new_items = _directions(
             pairs[: stops["users"], ends["items"] : stops["items"]].T.tocsr(), both, items
         )
         for name, vectors, vocabulary, inputs in (
@@ -216,3 +220,19 @@ def _first_vectors(
                 if bool(there.any()):
                     vectors[there] = inputs(place[there])
     return {"users": new_users, "items": new_items}
+
+
+def _directions(pairs: sparse.csr_matrix, vectors: Tensor, like: Tensor) -> Tensor:
+    """Mean directions of the rows' neighbours, as long as the rows of `like` are on average.
+
+    Args:
+        pairs: (new rows, known rows).
+        vectors: (known rows, d).
+        like: (n, d): table that the new rows are appended to.
+    """
+    directions = functional.normalize(vectors, dim=-1).numpy()
+    mean = torch.from_numpy(np.asarray(pairs @ directions, dtype=np.float32))
+    lonely = mean.norm(dim=-1) < 1e-6
+    mean[lonely] = like.mean(0)
+    grown: Tensor = functional.normalize(mean, dim=-1) * like.norm(dim=-1).mean()
+    return grown

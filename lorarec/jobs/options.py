@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from torch import Tensor
+
 from lorarec.config import Adapt, Train
 from lorarec.errors import ConfigError
 from lorarec.models.base import BaseModel
@@ -34,6 +36,7 @@ def loop_options(
     seed: int,
     temperature: LearntTemperature | None = None,
     rates: Mapping[str, float] = MappingProxyType({}),
+    pulls: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Options:
     """Options of one training.
 
@@ -44,6 +47,7 @@ def loop_options(
         seed: Of this training.
         temperature: Where τ is trained too.
         rates: Beginning of a parameter's name → multiple of the learning rate.
+        pulls: Name of a table → decay of each of its rows besides `weight_decay`.
     """
     name = "train" if isinstance(section, Train) else "adapt"
     return Options(
@@ -55,6 +59,7 @@ def loop_options(
         patience=section.patience,
         seed=seed,
         rates=rates,
+        pulls=pulls,
         averaging=section.averaging,
         objective=Objective(
             section.negatives,

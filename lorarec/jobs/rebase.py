@@ -145,7 +145,7 @@ def _rebase(
     domain = adapter.info.domain
     data = domain_data(new.base, frame, domain)
     alignment = aligned(old.base, new.base)
-    start, found = _start(adapter, old, new, data, alignment)
+    start, found = _start(adapter, old, new, data, alignment, settings.adapt.grown_ridge)
     listen.say(_sentence(named, alignment, found))
     trained = search(settings, adapter.info.config, new.base, data, device, listen, None, start)
     blank = _blank(adapter, new, data, source)
@@ -179,11 +179,16 @@ def _rebase(
 
 
 def _start(
-    adapter: Adapter, old: Chosen, new: Chosen, data: DomainData, alignment: Alignment
+    adapter: Adapter,
+    old: Chosen,
+    new: Chosen,
+    data: DomainData,
+    alignment: Alignment,
+    ridge: float,
 ) -> tuple[Start, Carried]:
     """The adapter on the new base, turned to it and not trained yet."""
     base, config = new.base, adapter.info.config
-    touched = touched_rows(base, data)
+    touched = touched_rows(base, data, ridge)
     grown = {
         "users": grown_ids(data.users, len(base.users)),
         "items": grown_ids(data.items, len(base.items)),

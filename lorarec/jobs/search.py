@@ -18,6 +18,7 @@ from lorarec.jobs.start import DENSE
 from lorarec.lora.attach import adapter_parameters, attach
 from lorarec.lora.config import AdapterConfig
 from lorarec.lora.layers import DomainBias
+from lorarec.lora.shrinkage import row_pulls
 from lorarec.lora.size import AdapterSize, adapter_size
 from lorarec.models.artefact import Base, DomainBiases
 from lorarec.models.base import BaseModel
@@ -121,7 +122,7 @@ def search(
         )
     grid = adapt.learning_rate_grid if len(validation) else (1.0,)
     listen.begin(f"{config.kind} {domain}", adapt.epochs * len(examples[0]) * len(grid))
-    start = start or from_scratch(base, config, data)
+    start = start or from_scratch(base, config, data, adapt.grown_ridge)
     base.model.to(device)
     fresh = start.untouched().to(device)
     untrained = validation({domain: fresh})
@@ -134,7 +135,10 @@ def search(
         model = start.model().to(device)
         parameters = start.parameters(model)
         rate = adapt.learning_rate * multiple
-        options = loop_options(settings.train, adapt, rate, config.seed, rates=rates)
+        pulls = row_pulls(
+            model, {"users": data.train.user, "items": data.train.item}, adapt.shrinkage
+        )
+        options = loop_options(settings.train, adapt, rate, config.seed, rates=rates, pulls=pulls)
         models = {domain: model}
         try:
             history = fit(
@@ -181,9 +185,16 @@ def search(
     return Trained(model, history, untrained, kept, rate, size, seconds)
 
 
-def from_scratch(base: Base, config: AdapterConfig, data: DomainData) -> Start:
-    """A fresh adapter at the biases that pretraining learnt; the base where nothing helps."""
-    touched = touched_rows(base, data)
+def from_scratch(base: Base, config: AdapterConfig, data: DomainData, ridge: float) -> Start:
+    """A fresh adapter at the biases that pretraining learnt; the base where nothing helps.
+
+    Args:
+        base: What is adapted.
+        config: Shape of the adapter.
+        data: Rows of the domain.
+        ridge: `adapt.grown_ridge`, λ of where new ids start.
+    """
+    touched = touched_rows(base, data, ridge)
 
     def model() -> BaseModel:
         fresh = attach(base.model, config, touched)

@@ -33,6 +33,7 @@ class HybridOptimizer:
         clip_norm: Largest norm of all gradients together; None does not clip.
         rates: Beginning of a parameter's name → multiple of the step size; the first that fits.
         anchors: A parameter's name → where it is pulled back to at every step that moves it.
+        pulls: Name of a table → float (V,): decay of each of its rows besides λ.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class HybridOptimizer:
         clip_norm: float | None = None,
         rates: Mapping[str, float] = MappingProxyType({}),
         anchors: Mapping[str, Anchor] = MappingProxyType({}),
+        pulls: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         self._parameters = dict(parameters)
         self._make_rows = ROWS[name]
@@ -51,6 +53,7 @@ class HybridOptimizer:
         self._clip_norm = clip_norm
         self._rates = dict(rates)
         self._anchors = dict(anchors)
+        self._pulls = dict(pulls)
         self._kinds: dict[str, str] = {}
         self._rows: RowOptimizer | None = None
         self._dense: torch.optim.AdamW | None = None
@@ -83,12 +86,14 @@ class HybridOptimizer:
         self._kinds[name] = kind
         rates = (rate for start, rate in self._rates.items() if name.startswith(start))
         parameter = self._parameters[name]
-        group = {
+        group: dict[str, Any] = {
             "params": [parameter],
             "rate": next(rates, 1.0),
             "anchor": self._anchors.get(name),
         }
         if kind == "rows":
+            if name in self._pulls:
+                group["pulls"] = self._pulls[name].to(parameter.device)
             if self._rows is None:
                 self._rows = self._make_rows([group], **self._options)
             else:

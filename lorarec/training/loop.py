@@ -49,6 +49,8 @@ class Options:
     seed: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)
     """Beginning of a parameter's name → multiple of the learning rate, such as of dense layers."""
+    pulls: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name of a table → float (V,): decay of each of its rows besides `weight_decay`."""
     averaging: float = 1.0
     """Weight of the newest epoch in the average that is kept; 1 keeps the epoch itself."""
     objective: Objective = field(default_factory=lambda: Objective(0))
@@ -178,6 +180,7 @@ class Training:
             options.clip_norm,
             options.rates,
             options.anchors,
+            options.pulls,
         )
         self.average = WeightAverage(parameters, options.averaging)
         self.history = History()

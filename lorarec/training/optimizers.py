@@ -33,10 +33,11 @@ class RowOptimizer(torch.optim.Optimizer):
     Weight decay λ is decoupled from the moments and pulls touched rows only, toward zero: for a
     delta that is toward the base.
 
-        w_i ← w_i - lr · (update_i + λ · w_i)      for the rows i of the gradient
+        w_i ← w_i - lr · (update_i + (λ + p_i) · w_i)      for the rows i of the gradient
 
     Args:
-        params: Parameters or groups; a group may have its own `lr` and `weight_decay`, and an
+        params: Parameters or groups; a group may have its own `lr` and `weight_decay`, and for its
+            one table `pulls`: p, float (V,), 0 or more, what λ has besides in each row; and an
             `anchor` of its one parameter.
         defaults: Of a group.
     """
@@ -78,6 +79,10 @@ class RowOptimizer(torch.optim.Optimizer):
             update.add_(values, alpha=group["weight_decay"])
         if (anchor := group.get("anchor")) is not None:
             update.add_(anchor.pull(values, rows))
+        if (pulls := group.get("pulls")) is not None:
+            own = pulls.index_select(0, rows).view((-1,) + (1,) * (values.dim() - 1))
+            # A pull above 1 / lr would throw a row past zero to its other side.
+            update.addcmul_(values, own.clamp(max=1 / group["lr"]) if group["lr"] else own)
         # Rows are distinct here, so they can be written back; index_add_ is three times slower.
         parameter.index_copy_(0, rows, values.add_(update, alpha=-group["lr"]))
 

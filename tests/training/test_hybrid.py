@@ -61,6 +61,21 @@ def test_tables_get_the_row_optimiser(name: Any, alone: Any) -> None:
     assert torch.equal(ours["table"], theirs["table"])
 
 
+@pytest.mark.parametrize(("name", "alone"), [("adam", RowAdam), ("adagrad", RowAdagrad)])
+def test_a_table_has_its_own_pulls(name: Any, alone: Any) -> None:
+    ours, theirs, pulls = pair(), pair(), torch.linspace(0, 2, 6)
+    train(HybridOptimizer(ours, name, lr=0.02, pulls={"table": pulls}), ours, range(5))
+    reference = alone([{"params": [theirs["table"]], "pulls": pulls}], lr=0.02)
+    for step in range(5):
+        reference.zero_grad()
+        backward(theirs, step, [1, step % 6, 1])
+        reference.step()
+    assert torch.equal(ours["table"], theirs["table"])
+    plain = pair()
+    train(HybridOptimizer(plain, name, lr=0.02), plain, range(5))
+    assert not torch.equal(ours["table"], plain["table"])
+
+
 @pytest.mark.parametrize("name", ["adam", "adagrad"])
 def test_its_state_goes_on_to_the_same_bits(name: Any) -> None:
     straight, broken = pair(), pair()

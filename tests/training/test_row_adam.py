@@ -143,6 +143,26 @@ def test_weight_decay_is_decoupled_from_the_moments() -> None:
     torch.testing.assert_close(decayed.detach()[1], plain.detach()[1] - 0.1 * 0.3 * start[1])
 
 
+def test_a_pull_of_each_row_adds_to_the_decay_of_touched_rows() -> None:
+    ours = nn.Parameter(torch.ones(4, 3))
+    group = {"params": [ours], "pulls": torch.tensor([9.0, 2.0, 0.5, 9.0])}
+    optimizer = RowAdam([group], lr=0.1, weight_decay=0.5)
+    touch(ours, [1, 2], torch.zeros(2, 3))
+    optimizer.step()
+    expected = torch.ones(4, 3)
+    expected[1] -= 0.1 * (0.5 + 2.0)
+    expected[2] -= 0.1 * (0.5 + 0.5)
+    torch.testing.assert_close(ours.detach(), expected)
+
+
+def test_the_strongest_pull_takes_a_row_to_zero_and_not_past_it() -> None:
+    ours = nn.Parameter(torch.ones(2, 3))
+    optimizer = RowAdam([{"params": [ours], "pulls": torch.tensor([1e6, 0.0])}], lr=0.1)
+    touch(ours, [0], torch.zeros(1, 3))
+    optimizer.step()
+    torch.testing.assert_close(ours.detach()[0], torch.zeros(3))
+
+
 def test_an_empty_gradient_moves_nothing() -> None:
     ours = table()
     before = ours.detach().clone()
