@@ -151,6 +151,7 @@ def evaluate_arms(
     had = ("train", OUTSIDE) if part == "valid" else ("train", OUTSIDE, "valid")
     seen = arena.seen(users, had)
     cold = ~users.is_in(arena.members.implode()).to_numpy()
+    activity = arena.activity(users)
     cuts = settings.evaluate.k
     results = {}
     for arm in arms:
@@ -169,6 +170,8 @@ def evaluate_arms(
             name=arm,
             catalogue=range(len(arena.catalogue)),
             cold=cold,
+            activity=activity,
+            popularity=arena.popularity,
             parameters=parameters,
             resamples=settings.evaluate.bootstrap,
             seed=settings.train.seed,

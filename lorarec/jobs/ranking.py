@@ -61,6 +61,12 @@ class Arena:
         pairs = (place[inside], position[inside])
         return sparse.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), shape=shape)
 
+    def activity(self, users: pl.Series) -> Array:
+        """Train rows in the domain of each user, int64 (m,); 0 for who has none."""
+        rows = self.frame.filter((pl.col("split") == "train") & pl.col("user_id").is_in(users))
+        place = Vocabulary(users).rows(rows["user_id"])
+        return np.bincount(place, minlength=len(users))
+
     def held_out(self, part: str) -> tuple[pl.Series, HeldOut]:
         """Users with rows in a part, sorted, and their items; unknown items are certain misses.
 
