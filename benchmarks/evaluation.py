@@ -4,10 +4,10 @@
         [--rectools-python PATH] [--lenskit-python PATH]
 
 Gowalla's 29,858 users by 40,981 items: recall and nDCG at 10, 20 and 50 with what a user has had
-taken out, from the same float32 factors (64 of implicit's ALS), seen and held-out items in memory to
-the means; the building of an index is counted, the conversion of data to a peer's form is not.
-Means must agree, else the script ends with an error. implicit's `ranking_metrics_at_k` has one cut a
-call and no recall: it is given the one call at 50. RecTools and LensKit run in environments of
+taken out, from the same float32 factors (64 of implicit's ALS), seen and held-out items in memory
+to the means; the building of an index is counted, the conversion of data to a peer's form is not.
+Means must agree, else the script ends with an error. implicit's `ranking_metrics_at_k` has one cut
+a call and no recall: it is given the one call at 50. RecTools and LensKit run in environments of
 their own, named by the options; LensKit, which goes user by user, for a part of the users.
 
 `gemm_share` is the time of a bare `torch.mm` of the same users, 512 at a time, with the whole
@@ -29,8 +29,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before anything opens its pool of threads
+# Before anything opens its pool of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
 
 import numpy as np
 import polars as pl

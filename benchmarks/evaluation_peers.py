@@ -1,11 +1,11 @@
-"""RecTools and LensKit as `evaluation.py` times them: one file that runs in an environment of theirs.
+"""RecTools and LensKit as `evaluation.py` times them, run in an environment of theirs.
 
     PYTHON evaluation_peers.py rectools|lenskit ARRAYS.npz ROUNDS
 
 It needs NumPy, SciPy, pandas and the peer, nothing of lorarec, and prints one JSON object: seconds
-of the processor a round, how many users a round had, and the mean metrics. Each starts from factors,
-seen and held-out items in the peer's own form, and ends with the means; making that form is not
-counted.
+of the processor a round, how many users a round had, and the mean metrics. Each starts from
+factors, seen and held-out items in the peer's own form, and ends with the means; making that form
+is not counted.
 """
 
 from __future__ import annotations

@@ -283,12 +283,12 @@ def evaluate_ranking(
         parts |= user_slices(_of_users("activity", activity, len(ranked))[users])
     segments = _user_segments(per_user, parts, *draws)
     if popularity is not None:
-        rows = np.asarray(popularity, dtype=np.float64)
+        counts = np.asarray(popularity, dtype=np.float64)
         sliced = [(metric, k) for metric in metrics if metric in SLICED for k in ks]
-        segments |= _item_segments(ranked, held_out, rows, sliced, *draws)
-        shares = {metric_key("novelty", k): novelty_at(ranked[users], rows, k) for k in ks}
+        segments |= _item_segments(ranked, held_out, counts, sliced, *draws)
+        shares = {metric_key("novelty", k): novelty_at(ranked[users], counts, k) for k in ks}
         shares |= {
-            metric_key("popularity_bias", k): popularity_bias_at(ranked[users], held_out, rows, k)
+            metric_key("popularity_bias", k): popularity_bias_at(ranked[users], held_out, counts, k)
             for k in ks
         }
         coverage |= {key: value for key, value in shares.items() if np.isfinite(value)}

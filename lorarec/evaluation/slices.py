@@ -57,7 +57,7 @@ def user_slices(activity: npt.ArrayLike) -> dict[str, Bools]:
     rows = np.asarray(activity, dtype=np.int64)
     known = rows > 0
     if not known.any():
-        return {name: known for name in USERS}
+        return dict.fromkeys(USERS, known)
     low, high = np.quantile(rows[known], [1 / 3, 2 / 3], method="inverted_cdf")
     return {
         "active_users": known & (rows > high),

@@ -1,4 +1,4 @@
-"""Every user's numbers are those of independent implementations: ranx, and implicit's evaluation."""
+"""Every user's numbers are those of independent implementations: ranx, a loop, implicit."""
 
 from __future__ import annotations
 
