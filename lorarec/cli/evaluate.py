@@ -29,8 +29,10 @@ _CUTS_SHOWN = 3
 @adapter_option
 @base_option
 @click.option(
-    "--arms", metavar="LIST", help="Some of popularity,base,lora,full.  [default: all four]"
-)
+    "--arms", metavar="LIST",
+    help="all, or some of popularity,knn,ease,ials,bpr,alone,base,bias,lora,full.  "
+    "[default: popularity,base,lora,full]",
+)  # fmt: skip
 @click.option("--k", "cuts", metavar="LIST", help="Cut-offs.  [default: 10,20,50]")
 @click.option(
     "--on", "part", default="test", show_default=True, metavar="PART",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -24,6 +25,7 @@ from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
+from lorarec.jobs.trained_arms import RANKED, Ranker, bias_arm, ranker
 from lorarec.lora.adapter import Adapter, load_adapter
 from lorarec.lora.config import recorded_rank
 from lorarec.tracking.registry import newest, resolve
@@ -84,7 +86,7 @@ def evaluate(
             f"--on test or --on valid."
         )
     chosen = choose_base(store, base, listen)
-    arms = list(settings.evaluate.arms)
+    arms: list[str] = list(settings.evaluate.arms)
     found = choose_adapter(store, adapter, chosen.base, domain, listen) if "lora" in arms else None
     if "lora" in arms and found is None:
         if adapter == NO_ADAPTER:
@@ -108,6 +110,9 @@ def evaluate(
     models = {"lora": found}
     if "full" in arms:
         models["full"] = full_arm(settings, domain, store, chosen, frame, source, listen)
+    if "bias" in arms:
+        models["bias"] = bias_arm(settings, domain, store, chosen, frame, source, listen)
+    rankers = {arm: ranker(arm, settings, arena, listen) for arm in arms if arm in RANKED}
     tags = standard_tags(
         domain=domain,
         rank=recorded_rank(found.info.config) if found else None,
@@ -123,7 +128,7 @@ def evaluate(
     with store.run(
         f"evaluate-{domain}", "evaluate", params=params, tags=tags, config=settings.model_dump()
     ) as run:
-        results, users = evaluate_arms(settings, arena, chosen, models, arms, part)
+        results, users = evaluate_arms(settings, arena, chosen, models, arms, part, rankers)
         differences = compare_with_base(settings, results)
         for arm, result in results.items():
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
@@ -141,6 +146,7 @@ def evaluate_arms(
     models: dict[str, Adapter | None],
     arms: Sequence[str],
     part: str,
+    rankers: Mapping[str, Ranker] = MappingProxyType({}),
 ) -> tuple[dict[str, ArmResult], pl.Series]:
     """Each arm's result on the held-out users of a part, and the users.
 
@@ -157,6 +163,9 @@ def evaluate_arms(
     for arm in arms:
         if arm == "popularity":
             ranked, parameters = arena.popular(max(cuts), seen)[0], None
+        elif arm in rankers:
+            ranked = rankers[arm].rank(users, max(cuts), seen)
+            parameters = rankers[arm].parameters
         else:
             adapter = models.get(arm)
             scorer = arena.scorer(chosen.base, adapter)
