@@ -60,6 +60,7 @@ def evaluate(
     part: str = "test",
     paths: Sequence[Path] = (),
     listen: Listener = SILENT,
+    parent: str | None = None,
 ) -> Evaluated:
     """Rank the domain's whole catalogue for every held-out user, with each arm.
 
@@ -73,6 +74,7 @@ def evaluate(
         part: Part of the split to evaluate on.
         paths: Other logs than the base's, by choice.
         listen: Takes words and progress.
+        parent: Id of the run that this one is a part of.
 
     Raises:
         NotFoundError: There is no such base, adapter, domain or part.
@@ -125,9 +127,15 @@ def evaluate(
     params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
     if found is not None:
         params["targets"] = found.info.config.describe()
-    with store.run(
-        f"evaluate-{domain}", "evaluate", params=params, tags=tags, config=settings.model_dump()
-    ) as run:
+    recorded = store.run(
+        f"evaluate-{domain}",
+        "evaluate",
+        params=params,
+        tags=tags,
+        config=settings.model_dump(),
+        parent=parent,
+    )
+    with recorded as run:
         results, users = evaluate_arms(settings, arena, chosen, models, arms, part, rankers)
         differences = compare_with_base(settings, results)
         for arm, result in results.items():
@@ -195,15 +203,19 @@ def compare_with_base(
     """Paired differences of the headline metrics; empty without the base arm."""
     if "base" not in results:
         return {}
-    keys = [k for k in results["base"].per_user if k.startswith(tuple(f"{m}_at" for m in HEADLINE))]
     return compare(
         results,
         "base",
-        metrics=keys,
+        metrics=headline_keys(results["base"]),
         resamples=settings.evaluate.bootstrap,
         seed=settings.train.seed,
         confidence=settings.evaluate.confidence,
     )
+
+
+def headline_keys(result: ArmResult) -> list[str]:
+    """Metric keys of `HEADLINE` at all cuts."""
+    return [key for key in result.per_user if key.startswith(tuple(f"{m}_at" for m in HEADLINE))]
 
 
 def _report(

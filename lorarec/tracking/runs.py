@@ -31,6 +31,7 @@ KINDS = (
     "adapt-all",
     "full",
     "evaluate",
+    "evaluate-all",
     "sweep",
     "tune",
     "trial",
