@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.evaluate_domains import evaluate_many
+from lorarec.cli.evaluate_protocol import by_protocol
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
@@ -39,6 +40,14 @@ _CUTS_SHOWN = 3
     "--on", "part", default="test", show_default=True, metavar="PART",
     help="Part of the split: test, valid, or another value of the split column.",
 )  # fmt: skip
+@click.option(
+    "--protocol", metavar="NAME",
+    help="A published protocol: xmarket-ecir23, wsdm22, bars-gowalla or cdr-999.",
+)  # fmt: skip
+@click.option(
+    "--candidates", type=click.Path(path_type=Path), metavar="FILE",
+    help="The candidate lists of the protocol, as parquet.",
+)  # fmt: skip
 @data_option
 @json_option
 @click.pass_obj
@@ -51,6 +60,8 @@ def evaluate(
     arms: str | None,
     cuts: str | None,
     part: str,
+    protocol: str | None,
+    candidates: Path | None,
     paths: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -66,12 +77,16 @@ def evaluate(
     with Holm's correction over domains; where an arm is worse, that is marked. A domain without an
     adapter is without the arm lora.
 
+    With --protocol the domain is measured as a published table was, and that is shown beside ours;
+    what a number means there is said below it.
+
     \b
     Example:
       lorarec evaluate --domain books
       lorarec evaluate --domain books --arms popularity,base,lora --k 20 --json
       lorarec evaluate --domain books --arms all
       lorarec evaluate --all-domains
+      lorarec evaluate --domain de --protocol xmarket-ecir23 --candidates candidates.parquet
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.evaluate import evaluate as job
@@ -81,7 +96,16 @@ def evaluate(
         raise click.UsageError("Expected either --domain D or --all-domains.")
     if all_domains and adapter is not None:
         raise click.UsageError("--adapter is one domain's. Expected --domain D beside it.")
+    if candidates is not None and protocol is None:
+        raise click.UsageError("--candidates are a protocol's. Expected --protocol NAME beside it.")
     settings = settings.with_options({"evaluate.arms": arms, "evaluate.k": cuts})
+    if protocol is not None:
+        if domain is None or cuts is not None:
+            raise click.UsageError(
+                "A protocol is of one domain, with its own cut-offs: --domain D."
+            )
+        by_protocol(settings, protocol, domain, base, adapter, candidates, paths, as_json)
+        return
     if domain is None:
         evaluate_many(settings, base, part, paths, as_json)
         return

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+from scipy import sparse
 
 from lorarec.config import Settings
 from lorarec.data.core import OUTSIDE
@@ -81,6 +84,67 @@ def evaluate(
         ConfigError: No arm is left without the adapter, or the part is train.
         AdapterMismatchError: The adapter is of another base.
     """
+    ready = prepare(settings, domain, store, base, adapter, part, paths, listen)
+    found, arms = ready.models["lora"], ready.arms
+    tags = standard_tags(
+        domain=domain,
+        rank=recorded_rank(found.info.config) if found else None,
+        **ready.chosen.tags,
+        adapter_digest=found.info.digest if found else None,
+        data_digest=ready.source.digest,
+        part=part,
+        recall_denominator=RECALL_DENOMINATOR,
+    )
+    params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
+    if found is not None:
+        params["targets"] = found.info.config.describe()
+    recorded = store.run(
+        f"evaluate-{domain}",
+        "evaluate",
+        params=params,
+        tags=tags,
+        config=settings.model_dump(),
+        parent=parent,
+    )
+    with recorded as run:
+        results, users = evaluate_arms(
+            settings, ready.arena, ready.chosen, ready.models, arms, part, ready.rankers
+        )
+        differences = compare_with_base(settings, results)
+        for arm, result in results.items():
+            run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
+        run.log_json("evaluation.json", _report(domain, part, results, differences))
+        with run.artifact_folder("per_user") as folder:
+            for arm, result in results.items():
+                write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
+    return Evaluated(domain, part, results, differences, users, run.uri)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Arms of a domain, trained and ready to rank."""
+
+    chosen: Chosen
+    source: DataSource
+    arena: Arena
+    arms: list[str]
+    models: dict[str, Adapter | None]
+    """Adapters by arm; None is the bare base."""
+    rankers: dict[str, Ranker]
+    """What ranks by itself, by arm."""
+
+
+def prepare(
+    settings: Settings,
+    domain: str,
+    store: Store,
+    base: str | None,
+    adapter: str | None,
+    part: str,
+    paths: Sequence[Path],
+    listen: Listener,
+) -> Prepared:
+    """The arms that `settings.evaluate` asks for; arguments and errors are those of `evaluate`."""
     if part in ("train", OUTSIDE):
         raise ConfigError(
             f"The part {part} cannot be evaluated: what a user had in {part} is taken out before "
@@ -115,36 +179,7 @@ def evaluate(
     if "bias" in arms:
         models["bias"] = bias_arm(settings, domain, store, chosen, frame, source, listen)
     rankers = {arm: ranker(arm, settings, arena, listen) for arm in arms if arm in RANKED}
-    tags = standard_tags(
-        domain=domain,
-        rank=recorded_rank(found.info.config) if found else None,
-        **chosen.tags,
-        adapter_digest=found.info.digest if found else None,
-        data_digest=source.digest,
-        part=part,
-        recall_denominator=RECALL_DENOMINATOR,
-    )
-    params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
-    if found is not None:
-        params["targets"] = found.info.config.describe()
-    recorded = store.run(
-        f"evaluate-{domain}",
-        "evaluate",
-        params=params,
-        tags=tags,
-        config=settings.model_dump(),
-        parent=parent,
-    )
-    with recorded as run:
-        results, users = evaluate_arms(settings, arena, chosen, models, arms, part, rankers)
-        differences = compare_with_base(settings, results)
-        for arm, result in results.items():
-            run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
-        run.log_json("evaluation.json", _report(domain, part, results, differences))
-        with run.artifact_folder("per_user") as folder:
-            for arm, result in results.items():
-                write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
-    return Evaluated(domain, part, results, differences, users, run.uri)
+    return Prepared(chosen, source, arena, arms, models, rankers)
 
 
 def evaluate_arms(
@@ -211,6 +246,18 @@ def compare_with_base(
         seed=settings.train.seed,
         confidence=settings.evaluate.confidence,
     )
+
+
+def ranking_of(
+    ready: Prepared, arm: str, users: pl.Series, k: int, seen: sparse.csr_matrix
+) -> npt.NDArray[np.int64]:
+    """The k best unseen catalogue items of each user by one arm: positions (m, k)."""
+    if arm == "popularity":
+        return ready.arena.popular(k, seen)[0]
+    if arm in ready.rankers:
+        return ready.rankers[arm].rank(users, k, seen)
+    scorer = ready.arena.scorer(ready.chosen.base, ready.models.get(arm))
+    return ready.arena.rank(scorer, users, k, seen)[0]
 
 
 def headline_keys(result: ArmResult) -> list[str]:

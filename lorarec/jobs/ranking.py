@@ -67,6 +67,12 @@ class Arena:
         place = Vocabulary(users).rows(rows["user_id"])
         return np.bincount(place, minlength=len(users))
 
+    def popularity_of(self, _: pl.Series, items: pl.Series) -> Array:
+        """Scores of (user, item) pairs by the item's train rows; 0 outside of the catalogue."""
+        place = self.catalogue.rows(items, missing="mark")
+        counts: Array = np.where(place >= 0, self.popularity[place], 0.0)
+        return counts
+
     def held_out(self, part: str) -> tuple[pl.Series, HeldOut]:
         """Users with rows in a part, sorted, and their items; unknown items are certain misses.
 

@@ -36,10 +36,12 @@ class Ranker:
 
     Attributes:
         rank: (users, k, seen) → positions int64 (m, k) as `Arena.rank` has them.
+        score: (users, items) → scores float32 of pairs.
         parameters: How many numbers it trained.
     """
 
     rank: Callable[[pl.Series, int, sparse.csr_matrix], Array]
+    score: Callable[[pl.Series, pl.Series], Array]
     parameters: int
 
 
@@ -49,7 +51,9 @@ def ranker(arm: str, settings: Settings, arena: Arena, listen: Listener) -> Rank
     if arm == "alone":
         return _alone(settings, arena, listen)
     peer, parameters = peer_arm(arm, settings, arena, listen)
-    return Ranker(lambda users, k, seen: rank_peer(peer, arena, users, k, seen), parameters)
+    return Ranker(
+        lambda users, k, seen: rank_peer(peer, arena, users, k, seen), peer.score, parameters
+    )
 
 
 def _alone(settings: Settings, arena: Arena, listen: Listener) -> Ranker:
@@ -61,7 +65,7 @@ def _alone(settings: Settings, arena: Arena, listen: Listener) -> Ranker:
     model, _, _ = train_base(own, arena.frame, users, items, device, listen)
     scorer = Scorer(model, users, items, arena.catalogue.series, arena.members)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Ranker(lambda u, k, seen: arena.rank(scorer, u, k, seen)[0], parameters)
+    return Ranker(lambda u, k, seen: arena.rank(scorer, u, k, seen)[0], scorer.score, parameters)
 
 
 def bias_arm(

@@ -56,6 +56,7 @@ STANDARD_TAGS = (
     "cutoff",
     "part",
     "recall_denominator",
+    "protocol",
     "device",
     "ranks",
     "recipe",
