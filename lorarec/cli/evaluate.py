@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.evaluate_domains import evaluate_many
+from lorarec.cli.evaluate_folds import by_folds
 from lorarec.cli.evaluate_protocol import by_protocol
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
@@ -48,6 +49,10 @@ _CUTS_SHOWN = 3
     "--candidates", type=click.Path(path_type=Path), metavar="FILE",
     help="The candidate lists of the protocol, as parquet.",
 )  # fmt: skip
+@click.option(
+    "--folds", type=int, metavar="N", help="A back-test over N windows; everything is trained anew."
+)
+@click.option("--window", metavar="7d", help="Length of a fold's test, in h, d or w.")
 @data_option
 @json_option
 @click.pass_obj
@@ -62,6 +67,8 @@ def evaluate(
     part: str,
     protocol: str | None,
     candidates: Path | None,
+    folds: int | None,
+    window: str | None,
     paths: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -80,12 +87,16 @@ def evaluate(
     With --protocol the domain is measured as a published table was, and that is shown beside ours;
     what a number means there is said below it.
 
+    With --folds a base and an adapter are trained for each window from the rows before it alone,
+    and the window after its validation is evaluated; the newest ends where the logs do.
+
     \b
     Example:
       lorarec evaluate --domain books
       lorarec evaluate --domain books --arms popularity,base,lora --k 20 --json
       lorarec evaluate --domain books --arms all
       lorarec evaluate --all-domains
+      lorarec evaluate --domain books --folds 4 --window 7d
       lorarec evaluate --domain de --protocol xmarket-ecir23 --candidates candidates.parquet
     """
     from lorarec.cli.listening import listening
@@ -96,6 +107,8 @@ def evaluate(
         raise click.UsageError("Expected either --domain D or --all-domains.")
     if all_domains and adapter is not None:
         raise click.UsageError("--adapter is one domain's. Expected --domain D beside it.")
+    if (folds is None) != (window is None):
+        raise click.UsageError("Expected --folds and --window together: --folds 4 --window 7d.")
     if candidates is not None and protocol is None:
         raise click.UsageError("--candidates are a protocol's. Expected --protocol NAME beside it.")
     settings = settings.with_options({"evaluate.arms": arms, "evaluate.k": cuts})
@@ -105,6 +118,11 @@ def evaluate(
                 "A protocol is of one domain, with its own cut-offs: --domain D."
             )
         by_protocol(settings, protocol, domain, base, adapter, candidates, paths, as_json)
+        return
+    if folds is not None and window is not None:
+        if domain is None or adapter is not None or part != "test":
+            raise click.UsageError("A back-test trains its own, for one domain: --domain D.")
+        by_folds(settings, domain, folds, window, base, paths, as_json)
         return
     if domain is None:
         evaluate_many(settings, base, part, paths, as_json)

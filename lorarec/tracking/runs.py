@@ -32,6 +32,7 @@ KINDS = (
     "full",
     "evaluate",
     "evaluate-all",
+    "backtest",
     "sweep",
     "tune",
     "trial",
