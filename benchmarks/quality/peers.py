@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from lorarec.jobs.peers import BLOCK, ITERATIONS, Bpr, Ease, Ials, Known, threads
+from lorarec.jobs.peers import BLOCK, ITERATIONS, Bpr, Ease, Ials, Known
 
-__all__ = ["IALS", "ITERATIONS", "L2", "PLAIN_L2", "Bpr", "Ease", "Ials", "ItemKnn", "threads"]
+__all__ = ["IALS", "ITERATIONS", "L2", "PLAIN_L2", "Bpr", "Ease", "Ials", "ItemKnn"]
 
 Array = np.ndarray[Any, Any]
 L2 = (50.0, 100.0, 300.0, 1000.0)

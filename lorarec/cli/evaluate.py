@@ -168,6 +168,11 @@ def _print(found: Evaluated, cuts: tuple[int, ...]) -> None:
         f"{counts.held_out_items:,} held-out items ({counts.outside_catalogue or 0:,} outside the "
         f"catalogue: misses for every arm). minus base: paired difference of recall@{k}."
     )
+    drift = found.drift
+    say(
+        f"Drift from train: {drift.items:.3f} bits over items, {drift.items_by_chance:.3f} by "
+        f"chance; {drift.new_item_rows:.1%} of rows are of new items."
+    )
     say(f"Recorded as {found.run}. Compare runs: lorarec runs, or lorarec ui")
 
 
@@ -191,6 +196,7 @@ def _record(found: Evaluated) -> dict[str, object]:
         "domain": found.domain,
         "part": found.part,
         "run": found.run,
+        "drift": found.drift.to_json(),
         "arms": {arm: result.to_json() for arm, result in found.results.items()},
         "table": comparison_rows(found.results, found.differences),
     }

@@ -284,6 +284,11 @@ def evaluate_ranking(
     segments = _user_segments(per_user, parts, *draws)
     if popularity is not None:
         counts = np.asarray(popularity, dtype=np.float64)
+        if ranked.max(initial=-1) >= len(counts):
+            raise DataError(
+                f"Rankings hold item row {ranked.max()}, popularity is of {len(counts)} rows. "
+                f"Expected a number for every item that is recommended."
+            )
         sliced = [(metric, k) for metric in metrics if metric in SLICED for k in ks]
         segments |= _item_segments(ranked, held_out, counts, sliced, *draws)
         shares = {metric_key("novelty", k): novelty_at(ranked[users], counts, k) for k in ks}

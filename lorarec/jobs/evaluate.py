@@ -17,6 +17,7 @@ from lorarec.data.core import OUTSIDE
 from lorarec.data.source import DataSource
 from lorarec.data.tables import write_parquet
 from lorarec.errors import ConfigError, NotFoundError
+from lorarec.evaluation.drift import Drift
 from lorarec.evaluation.evaluate import (
     RECALL_DENOMINATOR,
     ArmResult,
@@ -52,6 +53,8 @@ class Evaluated:
     users: pl.Series
     """Ids of the evaluated users."""
     run: str
+    drift: Drift
+    """From train to the part."""
 
 
 def evaluate(
@@ -113,11 +116,16 @@ def evaluate(
         differences = compare_with_base(settings, results)
         for arm, result in results.items():
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
-        run.log_json("evaluation.json", _report(domain, part, results, differences))
+        drift = ready.arena.drift(part)
+        run.log_metrics({f"drift_{key}": value for key, value in drift.to_json().items()})
+        run.log_json(
+            "evaluation.json",
+            _report(domain, part, results, differences) | {"drift": drift.to_json()},
+        )
         with run.artifact_folder("per_user") as folder:
             for arm, result in results.items():
                 write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
-    return Evaluated(domain, part, results, differences, users, run.uri)
+    return Evaluated(domain, part, results, differences, users, run.uri, drift)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,12 +29,14 @@ Build = Callable[[pl.DataFrame, Settings, Any], Known]
 
 def _ials(rows: pl.DataFrame, settings: Settings, trial: Any) -> Known:
     regularization, alpha = trial
-    return Ials(rows, regularization, alpha, settings.model.dim, seed=settings.train.seed)
+    seed, workers = settings.train.seed, settings.train.threads or None
+    return Ials(rows, regularization, alpha, settings.model.dim, seed=seed, workers=workers)
 
 
 def _bpr(rows: pl.DataFrame, settings: Settings, trial: Any) -> Known:
     step_size, regularization = trial
-    return Bpr(rows, step_size, regularization, settings.model.dim, seed=settings.train.seed)
+    seed, workers = settings.train.seed, settings.train.threads or 1
+    return Bpr(rows, step_size, regularization, settings.model.dim, seed=seed, workers=workers)
 
 
 PEERS: dict[str, tuple[Build, tuple[Any, ...], str]] = {

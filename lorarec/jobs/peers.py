@@ -101,12 +101,17 @@ class Ease(Known):
 
 
 class Factored(Known):
-    """A factorization of `implicit`, a class of it and its options."""
+    """A factorization of `implicit`, a class of it and its options.
 
-    def __init__(self, frame: pl.DataFrame, kind: Any, **options: Any) -> None:
+    BPR gives the same numbers again on one thread alone; `workers` None is `threads()`.
+    """
+
+    def __init__(
+        self, frame: pl.DataFrame, kind: Any, workers: int | None = None, **options: Any
+    ) -> None:
         super().__init__(frame)
         with one_blas_thread():
-            model = kind(num_threads=threads(), use_gpu=False, **options)
+            model = kind(num_threads=workers or threads(), use_gpu=False, **options)
             model.fit(sparse.csr_matrix(self.pairs), show_progress=False)
         self.user_factors, self.item_factors = model.user_factors, model.item_factors
 
@@ -127,12 +132,14 @@ class Ials(Factored):
         factors: int,
         iterations: int = ITERATIONS,
         seed: int = 0,
+        workers: int | None = None,
     ) -> None:
         from implicit.als import AlternatingLeastSquares
 
         super().__init__(
             frame,
             AlternatingLeastSquares,
+            workers,
             factors=factors,
             regularization=regularization,
             alpha=alpha,
@@ -152,12 +159,14 @@ class Bpr(Factored):
         factors: int,
         iterations: int = 100,
         seed: int = 0,
+        workers: int | None = None,
     ) -> None:
         from implicit.bpr import BayesianPersonalizedRanking
 
         super().__init__(
             frame,
             BayesianPersonalizedRanking,
+            workers,
             factors=factors,
             learning_rate=learning_rate,
             regularization=regularization,

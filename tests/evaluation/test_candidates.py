@@ -65,3 +65,9 @@ def test_published_numbers_are_of_the_protocols_own_metrics() -> None:
             for values in table.values():
                 assert set(values) == set(protocol.metrics)
                 assert all(0 < value < 1 for value in values.values())
+
+
+def test_a_metric_among_candidates_never_has_the_name_of_one_of_full_ranking() -> None:
+    for protocol in PROTOCOLS.values():
+        sampled = [key.endswith("_sampled") for key in protocol.metrics]
+        assert all(sampled) if protocol.lists != "none" else not any(sampled)

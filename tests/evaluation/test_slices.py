@@ -75,3 +75,9 @@ def test_activity_of_other_users_is_refused():
     held = HeldOut.from_pairs([0], [0], 1)
     with pytest.raises(DataError, match="activity has shape"):
         evaluate_ranking([[0]], held, (1,), activity=[1, 2])
+
+
+def test_popularity_of_fewer_items_than_are_recommended_is_refused():
+    held = HeldOut.from_pairs([0], [0], 1)
+    with pytest.raises(DataError, match="item row 3, popularity is of 2"):
+        evaluate_ranking([[3]], held, (1,), popularity=[1, 2])
