@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from lorarec.data.vocabulary import Vocabulary
 from lorarec.evaluation.evaluate import evaluate_ranking
 from lorarec.evaluation.metrics import sampled_ndcg_at
+from lorarec.jobs.peers import BLOCK
 from lorarec.jobs.ranking import Arena
 
 Array = np.ndarray[Any, Any]
@@ -23,8 +23,6 @@ SAMPLED, RECALL = "ndcg_at_10_sampled", "recall_at_20"
 METRICS = {SAMPLED: "ndcg", RECALL: "recall"}
 """The two measures and their units."""
 CUT, SAMPLED_CUT = 20, 10
-BLOCK = 1024
-"""Users whose scores of a catalogue are held at once."""
 
 
 class Ranker(Protocol):
@@ -187,15 +185,3 @@ def _top(scores: Array) -> Array:
         places = places[np.argsort(-own[places], kind="stable")[:cut]]
         ranked[row, : len(places)] = places
     return ranked
-
-
-def train_pairs(frame: pl.DataFrame) -> tuple[Vocabulary, Vocabulary, sparse.csr_matrix]:
-    """Users and items of the train rows, and who had what: float32 CSR of ones."""
-    train = frame.filter(pl.col("split") == "train").unique(
-        ["user_id", "item_id"], maintain_order=True
-    )
-    users = Vocabulary(train["user_id"].unique(maintain_order=True))
-    items = Vocabulary(train["item_id"].unique(maintain_order=True))
-    places = (users.rows(train["user_id"]), items.rows(train["item_id"]))
-    ones = np.ones(train.height, np.float32)
-    return users, items, sparse.csr_matrix((ones, places), shape=(len(users), len(items)))

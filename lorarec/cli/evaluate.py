@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lorarec.cli.evaluate_domains import evaluate_many
+from lorarec.cli.evaluate_folds import by_folds
+from lorarec.cli.evaluate_protocol import by_protocol
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
     adapter_option,
     base_option,
     data_option,
-    domain_option,
     json_option,
 )
 
@@ -25,28 +27,48 @@ _CUTS_SHOWN = 3
 
 
 @click.command(context_settings=CONTEXT)
-@domain_option
+@click.option("--domain", metavar="D", help="The domain's name.")
+@click.option("--all-domains", is_flag=True, help="Every domain of the logs, in one table.")
 @adapter_option
 @base_option
 @click.option(
-    "--arms", metavar="LIST", help="Some of popularity,base,lora,full.  [default: all four]"
-)
+    "--arms", metavar="LIST",
+    help="all, or some of popularity,knn,ease,ials,bpr,alone,base,bias,lora,full.  "
+    "[default: popularity,base,lora,full]",
+)  # fmt: skip
 @click.option("--k", "cuts", metavar="LIST", help="Cut-offs.  [default: 10,20,50]")
 @click.option(
     "--on", "part", default="test", show_default=True, metavar="PART",
     help="Part of the split: test, valid, or another value of the split column.",
 )  # fmt: skip
+@click.option(
+    "--protocol", metavar="NAME",
+    help="A published protocol: xmarket-ecir23, wsdm22, bars-gowalla or cdr-999.",
+)  # fmt: skip
+@click.option(
+    "--candidates", type=click.Path(path_type=Path), metavar="FILE",
+    help="The candidate lists of the protocol, as parquet.",
+)  # fmt: skip
+@click.option(
+    "--folds", type=int, metavar="N", help="A back-test over N windows; everything is trained anew."
+)
+@click.option("--window", metavar="7d", help="Length of a fold's test, in h, d or w.")
 @data_option
 @json_option
 @click.pass_obj
 def evaluate(
     settings: Settings,
-    domain: str,
+    domain: str | None,
+    all_domains: bool,
     adapter: str | None,
     base: str | None,
     arms: str | None,
     cuts: str | None,
     part: str,
+    protocol: str | None,
+    candidates: Path | None,
+    folds: int | None,
+    window: str | None,
     paths: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -54,18 +76,57 @@ def evaluate(
 
     Every arm ranks the domain's whole catalogue without the items a user has already had, and is
     measured on the same users. Recall is hits / held-out items; brackets are bootstrap intervals,
-    of 95 % unless evaluate.confidence says otherwise. The arm full is trained once and reused.
+    of 95 % unless evaluate.confidence says otherwise. The arms full and bias are trained once and
+    reused. knn, ease, ials and bpr are of the domain's rows alone, the best of three settings on
+    validation; alone is a base of the domain alone.
+
+    With --all-domains every arm is compared with the base in every domain, by the paired bootstrap
+    with Holm's correction over domains; where an arm is worse, that is marked. A domain without an
+    adapter is without the arm lora.
+
+    With --protocol the domain is measured as a published table was, and that is shown beside ours;
+    what a number means there is said below it.
+
+    With --folds a base and an adapter are trained for each window from the rows before it alone,
+    and the window after its validation is evaluated; the newest ends where the logs do.
 
     \b
     Example:
       lorarec evaluate --domain books
       lorarec evaluate --domain books --arms popularity,base,lora --k 20 --json
+      lorarec evaluate --domain books --arms all
+      lorarec evaluate --all-domains
+      lorarec evaluate --domain books --folds 4 --window 7d
+      lorarec evaluate --domain de --protocol xmarket-ecir23 --candidates candidates.parquet
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.evaluate import evaluate as job
     from lorarec.tracking.store import open_store
 
+    if (domain is None) != all_domains:
+        raise click.UsageError("Expected either --domain D or --all-domains.")
+    if all_domains and adapter is not None:
+        raise click.UsageError("--adapter is one domain's. Expected --domain D beside it.")
+    if (folds is None) != (window is None):
+        raise click.UsageError("Expected --folds and --window together: --folds 4 --window 7d.")
+    if candidates is not None and protocol is None:
+        raise click.UsageError("--candidates are a protocol's. Expected --protocol NAME beside it.")
     settings = settings.with_options({"evaluate.arms": arms, "evaluate.k": cuts})
+    if protocol is not None:
+        if domain is None or cuts is not None:
+            raise click.UsageError(
+                "A protocol is of one domain, with its own cut-offs: --domain D."
+            )
+        by_protocol(settings, protocol, domain, base, adapter, candidates, paths, as_json)
+        return
+    if folds is not None and window is not None:
+        if domain is None or adapter is not None or part != "test":
+            raise click.UsageError("A back-test trains its own, for one domain: --domain D.")
+        by_folds(settings, domain, folds, window, base, paths, as_json)
+        return
+    if domain is None:
+        evaluate_many(settings, base, part, paths, as_json)
+        return
     with listening() as listener:
         store = open_store(settings.tracking)
         found = job(settings, domain, store, base, adapter, part, paths, listener)
@@ -107,6 +168,11 @@ def _print(found: Evaluated, cuts: tuple[int, ...]) -> None:
         f"{counts.held_out_items:,} held-out items ({counts.outside_catalogue or 0:,} outside the "
         f"catalogue: misses for every arm). minus base: paired difference of recall@{k}."
     )
+    drift = found.drift
+    say(
+        f"Drift from train: {drift.items:.3f} bits over items, {drift.items_by_chance:.3f} by "
+        f"chance; {drift.new_item_rows:.1%} of rows are of new items."
+    )
     say(f"Recorded as {found.run}. Compare runs: lorarec runs, or lorarec ui")
 
 
@@ -130,6 +196,7 @@ def _record(found: Evaluated) -> dict[str, object]:
         "domain": found.domain,
         "part": found.part,
         "run": found.run,
+        "drift": found.drift.to_json(),
         "arms": {arm: result.to_json() for arm, result in found.results.items()},
         "table": comparison_rows(found.results, found.differences),
     }

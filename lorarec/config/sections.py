@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from lorarec.config.arms import Arm, every_arm
 from lorarec.config.moments import second_of
 from lorarec.config.ranks import SINGLE, Rank
 from lorarec.errors import did_you_mean
@@ -374,10 +375,13 @@ class Evaluate(Section):
     k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = (10, 20, 50)
     """Cut-offs of the ranked list, each 1 or more."""
 
-    arms: Annotated[
-        tuple[Literal["popularity", "base", "lora", "full"], ...], BeforeValidator(_listed)
-    ] = ("popularity", "base", "lora", "full")
-    """What is compared: the domain's popularity, frozen base, adapter, full fine-tuning."""
+    arms: Annotated[tuple[Arm, ...], BeforeValidator(_listed), BeforeValidator(every_arm)] = (
+        "popularity",
+        "base",
+        "lora",
+        "full",
+    )
+    """What is compared, as `Arm` names it; `all` is every one."""
 
     bootstrap: int = Field(default=1000, ge=1)
     """Resamples of the users behind an interval."""

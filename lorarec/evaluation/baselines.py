@@ -1,4 +1,4 @@
-"""The arm that every other has to beat: the most popular items of the domain."""
+"""Rankings that need no index: the most popular items of the domain, and scores in hand."""
 
 from __future__ import annotations
 
@@ -105,3 +105,31 @@ def popularity_ranking(
         best_rows[start : start + step, :depth] = np.where(gone, -1, rows[chosen])
         best_scores[start : start + step, :depth] = np.where(gone, -np.inf, values[chosen])
     return best_rows, best_scores
+
+
+def dense_ranking(scores: npt.ArrayLike, k: int, seen: csr_matrix) -> Ints:
+    """The k best-scored unseen columns of each row: score descending, ties to the lowest column.
+
+    Args:
+        scores: float32 (m, n), finite.
+        k: How many, at least 1.
+        seen: CSR (m, n); stored entries are left out.
+
+    Returns:
+        int64 (m, k), -1 where fewer than k are left.
+    """
+    values = np.array(scores, dtype=np.float32) + np.float32(0)  # -0 is 0
+    m, n = values.shape
+    values[np.repeat(np.arange(m), np.diff(seen.indptr)), seen.indices] = -np.inf
+    # Floats sort as their bits do, negative ones the other way round; below them the column.
+    bits = values.view(np.int32)
+    bits = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    low = np.int64(0xFFFFFFFF)
+    keys = (bits.astype(np.int64) << 32) | (low - np.arange(n))
+    depth = min(k, n)
+    best = np.sort(np.partition(keys, n - depth, axis=1)[:, n - depth :], axis=1)[:, ::-1]
+    columns = low - (best & low)
+    ranked = np.full((m, k), -1, dtype=np.int64)
+    left = np.isfinite(np.take_along_axis(values, columns, axis=1))
+    ranked[:, :depth] = np.where(left, columns, -1)
+    return ranked

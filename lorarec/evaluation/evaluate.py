@@ -22,12 +22,14 @@ from lorarec.evaluation.metrics import (
     metric_key,
     user_coverage,
 )
+from lorarec.evaluation.popularity_bias import novelty_at, popularity_bias_at
 from lorarec.evaluation.significance import (
     Interval,
     bootstrap_means,
     intervals_of,
     two_sided_p_value,
 )
+from lorarec.evaluation.slices import held_out_among, item_slices, user_slices
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+SLICED = ("recall", "recall_min", "ndcg")
+"""Metrics of slices of items."""
 RECALL_DENOMINATOR = "held-out"
 """What `recall_at_*` divides by: all held-out items. `recall_min_at_*` divides by min(k, |H|)."""
 
@@ -70,10 +74,13 @@ class ArmResult:
         users: int64 (u,): which of the m users were evaluated, ascending.
         per_user: float64 (u,) by metric key, in the order of `users`.
         intervals: Mean over users and bootstrap interval by metric key.
-        coverage: `catalogue_coverage_at_<k>` (with a catalogue) and `user_coverage`.
+        coverage: `catalogue_coverage_at_<k>` (with a catalogue) and `user_coverage`; with
+            popularity also `novelty_at_<k>` and `popularity_bias_at_<k>`.
         counts: Who and what was counted.
-        segments: `known_users` and `new_users`: intervals by metric key; empty without `cold`, and
-            a segment of nobody is absent.
+        segments: Intervals by metric key. With `cold` `known_users` and `new_users`; with activity
+            `active_users`, `middling_users`, `quiet_users`; with popularity `head_items`,
+            `mid_items`, `tail_items`, which have the metrics `SLICED` over the users that have such
+            items held out. A segment of nobody is absent.
         cold: bool (u,) in the order of `users`, or None.
         catalogue: Whether items came from the domain's catalogue or from all domains'.
         recall_denominator: What recall divides by.
@@ -162,16 +169,13 @@ def _intervals(
     return dict(zip(per_user, found, strict=True))
 
 
-def _segments(
+def _user_segments(
     per_user: Mapping[str, Floats],
-    cold: npt.NDArray[np.bool_] | None,
+    parts: Mapping[str, npt.NDArray[np.bool_]],
     resamples: int,
     seed: int,
     confidence: float,
 ) -> dict[str, dict[str, Interval]]:
-    if cold is None:
-        return {}
-    parts = {"known_users": ~cold, "new_users": cold}
     return {
         name: _intervals({key: v[mask] for key, v in per_user.items()}, resamples, seed, confidence)
         for name, mask in parts.items()
@@ -179,13 +183,31 @@ def _segments(
     }
 
 
-def _cold_mask(cold: npt.ArrayLike | None, users: int) -> npt.NDArray[np.bool_] | None:
-    if cold is None:
-        return None
-    mask = np.asarray(cold, dtype=np.bool_)
-    if mask.shape != (users,):
-        raise DataError(f"cold has shape {mask.shape}. Expected ({users},), one flag a user.")
-    return mask
+def _item_segments(
+    ranked: Ints,
+    held_out: HeldOut,
+    popularity: Floats,
+    keys: Sequence[tuple[str, int]],
+    resamples: int,
+    seed: int,
+    confidence: float,
+) -> dict[str, dict[str, Interval]]:
+    """What is held out is that of a slice alone; the ranking is of the whole catalogue."""
+    found = {}
+    for name, chosen in item_slices(popularity).items():
+        hits = match(ranked, held_out_among(held_out, chosen))
+        users = np.flatnonzero(hits.sizes > 0)
+        if users.size and keys:
+            values = {metric_key(m, k): METRICS[m](hits, k)[users] for m, k in keys}
+            found[name] = _intervals(values, resamples, seed, confidence)
+    return found
+
+
+def _of_users(name: str, values: npt.ArrayLike, users: int) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != (users,):
+        raise DataError(f"{name} has shape {array.shape}. Expected ({users},), one value a user.")
+    return array
 
 
 def evaluate_ranking(
@@ -197,6 +219,8 @@ def evaluate_ranking(
     catalogue: npt.ArrayLike | None = None,
     catalogue_kind: Literal["domain", "global"] = "domain",
     cold: npt.ArrayLike | None = None,
+    activity: npt.ArrayLike | None = None,
+    popularity: npt.ArrayLike | None = None,
     metrics: Sequence[str] = tuple(METRICS),
     parameters: int | None = None,
     resamples: int = 1000,
@@ -213,7 +237,9 @@ def evaluate_ranking(
         name: The arm's name.
         catalogue: int64 item rows that could be recommended, for coverage and certain misses.
         catalogue_kind: Which catalogue that is; the two are different metrics.
-        cold: bool (m,): users that training never saw. None: no segments.
+        cold: bool (m,): users that training never saw. None: no segments of new users.
+        activity: int (m,): train rows of each user. None: no segments by activity.
+        popularity: float (n,): train rows of each item row. None: no segments of items, no novelty.
         metrics: Names in `METRICS`.
         parameters: How many numbers the arm trained.
         resamples: Of the bootstrap over users.
@@ -231,7 +257,7 @@ def evaluate_ranking(
             raise NotFoundError(f"There is no metric {metric!r}.{did_you_mean(metric, METRICS)}")
     if not ks or not metrics:
         raise DataError("No cut or no metric was asked for. Expected at least one of each.")
-    mask = _cold_mask(cold, len(ranked))
+    mask = None if cold is None else _of_users("cold", cold, len(ranked)).astype(np.bool_)
     hits = match(ranked, held_out)
     users = np.flatnonzero(hits.sizes > 0)
     if not users.size:
@@ -251,11 +277,31 @@ def evaluate_ranking(
             share = catalogue_coverage_at(ranked, len(rows), k)
             coverage[metric_key("catalogue_coverage", k)] = share
     cold_users = None if mask is None else mask[users]
+    draws = (resamples, seed, confidence)
+    parts = {} if cold_users is None else {"known_users": ~cold_users, "new_users": cold_users}
+    if activity is not None:
+        parts |= user_slices(_of_users("activity", activity, len(ranked))[users])
+    segments = _user_segments(per_user, parts, *draws)
+    if popularity is not None:
+        counts = np.asarray(popularity, dtype=np.float64)
+        if ranked.max(initial=-1) >= len(counts):
+            raise DataError(
+                f"Rankings hold item row {ranked.max()}, popularity is of {len(counts)} rows. "
+                f"Expected a number for every item that is recommended."
+            )
+        sliced = [(metric, k) for metric in metrics if metric in SLICED for k in ks]
+        segments |= _item_segments(ranked, held_out, counts, sliced, *draws)
+        shares = {metric_key("novelty", k): novelty_at(ranked[users], counts, k) for k in ks}
+        shares |= {
+            metric_key("popularity_bias", k): popularity_bias_at(ranked[users], held_out, counts, k)
+            for k in ks
+        }
+        coverage |= {key: value for key, value in shares.items() if np.isfinite(value)}
     return ArmResult(
         name=name,
         users=users,
         per_user=per_user,
-        intervals=_intervals(per_user, resamples, seed, confidence),
+        intervals=_intervals(per_user, *draws),
         coverage=coverage,
         counts=Counts(
             users=len(users),
@@ -265,7 +311,7 @@ def evaluate_ranking(
             held_out_items=int(hits.sizes.sum()),
             outside_catalogue=outside,
         ),
-        segments=_segments(per_user, cold_users, resamples, seed, confidence),
+        segments=segments,
         cold=cold_users,
         catalogue=catalogue_kind,
         parameters=parameters,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+from scipy import sparse
 
 from lorarec.config import Settings
 from lorarec.data.core import OUTSIDE
 from lorarec.data.source import DataSource
 from lorarec.data.tables import write_parquet
 from lorarec.errors import ConfigError, NotFoundError
+from lorarec.evaluation.drift import Drift
 from lorarec.evaluation.evaluate import (
     RECALL_DENOMINATOR,
     ArmResult,
@@ -24,6 +29,7 @@ from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
+from lorarec.jobs.trained_arms import RANKED, Ranker, bias_arm, ranker
 from lorarec.lora.adapter import Adapter, load_adapter
 from lorarec.lora.config import recorded_rank
 from lorarec.tracking.registry import newest, resolve
@@ -47,6 +53,8 @@ class Evaluated:
     users: pl.Series
     """Ids of the evaluated users."""
     run: str
+    drift: Drift
+    """From train to the part."""
 
 
 def evaluate(
@@ -58,6 +66,7 @@ def evaluate(
     part: str = "test",
     paths: Sequence[Path] = (),
     listen: Listener = SILENT,
+    parent: str | None = None,
 ) -> Evaluated:
     """Rank the domain's whole catalogue for every held-out user, with each arm.
 
@@ -71,12 +80,79 @@ def evaluate(
         part: Part of the split to evaluate on.
         paths: Other logs than the base's, by choice.
         listen: Takes words and progress.
+        parent: Id of the run that this one is a part of.
 
     Raises:
         NotFoundError: There is no such base, adapter, domain or part.
         ConfigError: No arm is left without the adapter, or the part is train.
         AdapterMismatchError: The adapter is of another base.
     """
+    ready = prepare(settings, domain, store, base, adapter, part, paths, listen)
+    found, arms = ready.models["lora"], ready.arms
+    tags = standard_tags(
+        domain=domain,
+        rank=recorded_rank(found.info.config) if found else None,
+        **ready.chosen.tags,
+        adapter_digest=found.info.digest if found else None,
+        data_digest=ready.source.digest,
+        part=part,
+        recall_denominator=RECALL_DENOMINATOR,
+    )
+    params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
+    if found is not None:
+        params["targets"] = found.info.config.describe()
+    recorded = store.run(
+        f"evaluate-{domain}",
+        "evaluate",
+        params=params,
+        tags=tags,
+        config=settings.model_dump(),
+        parent=parent,
+    )
+    with recorded as run:
+        results, users = evaluate_arms(
+            settings, ready.arena, ready.chosen, ready.models, arms, part, ready.rankers
+        )
+        differences = compare_with_base(settings, results)
+        for arm, result in results.items():
+            run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
+        drift = ready.arena.drift(part)
+        run.log_metrics({f"drift_{key}": value for key, value in drift.to_json().items()})
+        run.log_json(
+            "evaluation.json",
+            _report(domain, part, results, differences) | {"drift": drift.to_json()},
+        )
+        with run.artifact_folder("per_user") as folder:
+            for arm, result in results.items():
+                write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
+    return Evaluated(domain, part, results, differences, users, run.uri, drift)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Arms of a domain, trained and ready to rank."""
+
+    chosen: Chosen
+    source: DataSource
+    arena: Arena
+    arms: list[str]
+    models: dict[str, Adapter | None]
+    """Adapters by arm; None is the bare base."""
+    rankers: dict[str, Ranker]
+    """What ranks by itself, by arm."""
+
+
+def prepare(
+    settings: Settings,
+    domain: str,
+    store: Store,
+    base: str | None,
+    adapter: str | None,
+    part: str,
+    paths: Sequence[Path],
+    listen: Listener,
+) -> Prepared:
+    """The arms that `settings.evaluate` asks for; arguments and errors are those of `evaluate`."""
     if part in ("train", OUTSIDE):
         raise ConfigError(
             f"The part {part} cannot be evaluated: what a user had in {part} is taken out before "
@@ -84,7 +160,7 @@ def evaluate(
             f"--on test or --on valid."
         )
     chosen = choose_base(store, base, listen)
-    arms = list(settings.evaluate.arms)
+    arms: list[str] = list(settings.evaluate.arms)
     found = choose_adapter(store, adapter, chosen.base, domain, listen) if "lora" in arms else None
     if "lora" in arms and found is None:
         if adapter == NO_ADAPTER:
@@ -110,30 +186,10 @@ def evaluate(
     models = {"lora": found}
     if "full" in arms:
         models["full"] = full_arm(settings, domain, store, chosen, frame, source, listen)
-    tags = standard_tags(
-        domain=domain,
-        rank=recorded_rank(found.info.config) if found else None,
-        **chosen.tags,
-        adapter_digest=found.info.digest if found else None,
-        data_digest=source.digest,
-        part=part,
-        recall_denominator=RECALL_DENOMINATOR,
-    )
-    params = {**settings.flat(), "domain": domain, "part": part, "evaluated_arms": ",".join(arms)}
-    if found is not None:
-        params["targets"] = found.info.config.describe()
-    with store.run(
-        f"evaluate-{domain}", "evaluate", params=params, tags=tags, config=settings.model_dump()
-    ) as run:
-        results, users = evaluate_arms(settings, arena, chosen, models, arms, part)
-        differences = compare_with_base(settings, results)
-        for arm, result in results.items():
-            run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
-        run.log_json("evaluation.json", _report(domain, part, results, differences))
-        with run.artifact_folder("per_user") as folder:
-            for arm, result in results.items():
-                write_parquet(result.per_user_frame(users.to_list()), folder / f"{arm}.parquet")
-    return Evaluated(domain, part, results, differences, users, run.uri)
+    if "bias" in arms:
+        models["bias"] = bias_arm(settings, domain, store, chosen, frame, source, listen)
+    rankers = {arm: ranker(arm, settings, arena, listen) for arm in arms if arm in RANKED}
+    return Prepared(chosen, source, arena, arms, models, rankers)
 
 
 def evaluate_arms(
@@ -143,6 +199,7 @@ def evaluate_arms(
     models: dict[str, Adapter | None],
     arms: Sequence[str],
     part: str,
+    rankers: Mapping[str, Ranker] = MappingProxyType({}),
 ) -> tuple[dict[str, ArmResult], pl.Series]:
     """Each arm's result on the held-out users of a part, and the users.
 
@@ -153,11 +210,15 @@ def evaluate_arms(
     had = ("train", OUTSIDE) if part == "valid" else ("train", OUTSIDE, "valid")
     seen = arena.seen(users, had)
     cold = ~users.is_in(arena.members.implode()).to_numpy()
+    activity = arena.activity(users)
     cuts = settings.evaluate.k
     results = {}
     for arm in arms:
         if arm == "popularity":
             ranked, parameters = arena.popular(max(cuts), seen)[0], None
+        elif arm in rankers:
+            ranked = rankers[arm].rank(users, max(cuts), seen)
+            parameters = rankers[arm].parameters
         else:
             adapter = models.get(arm)
             scorer = arena.scorer(chosen.base, adapter)
@@ -171,6 +232,8 @@ def evaluate_arms(
             name=arm,
             catalogue=range(len(arena.catalogue)),
             cold=cold,
+            activity=activity,
+            popularity=arena.popularity,
             parameters=parameters,
             resamples=settings.evaluate.bootstrap,
             seed=settings.train.seed,
@@ -185,15 +248,31 @@ def compare_with_base(
     """Paired differences of the headline metrics; empty without the base arm."""
     if "base" not in results:
         return {}
-    keys = [k for k in results["base"].per_user if k.startswith(tuple(f"{m}_at" for m in HEADLINE))]
     return compare(
         results,
         "base",
-        metrics=keys,
+        metrics=headline_keys(results["base"]),
         resamples=settings.evaluate.bootstrap,
         seed=settings.train.seed,
         confidence=settings.evaluate.confidence,
     )
+
+
+def ranking_of(
+    ready: Prepared, arm: str, users: pl.Series, k: int, seen: sparse.csr_matrix
+) -> npt.NDArray[np.int64]:
+    """The k best unseen catalogue items of each user by one arm: positions (m, k)."""
+    if arm == "popularity":
+        return ready.arena.popular(k, seen)[0]
+    if arm in ready.rankers:
+        return ready.rankers[arm].rank(users, k, seen)
+    scorer = ready.arena.scorer(ready.chosen.base, ready.models.get(arm))
+    return ready.arena.rank(scorer, users, k, seen)[0]
+
+
+def headline_keys(result: ArmResult) -> list[str]:
+    """Metric keys of `HEADLINE` at all cuts."""
+    return [key for key in result.per_user if key.startswith(tuple(f"{m}_at" for m in HEADLINE))]
 
 
 def _report(

@@ -12,6 +12,7 @@ from scipy import sparse
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import NotFoundError, did_you_mean
 from lorarec.evaluation.baselines import popularity_ranking, popularity_scores
+from lorarec.evaluation.drift import Drift, drift
 from lorarec.evaluation.metrics import HeldOut
 from lorarec.jobs.cold import with_cold
 from lorarec.jobs.domain import domain_frame
@@ -67,6 +68,30 @@ class Arena:
         shape = (len(users), len(self.catalogue))
         pairs = (place[inside], position[inside])
         return sparse.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), shape=shape)
+
+    def activity(self, users: pl.Series) -> Array:
+        """Train rows in the domain of each user, int64 (m,); 0 for who has none."""
+        rows = self.frame.filter((pl.col("split") == "train") & pl.col("user_id").is_in(users))
+        place = Vocabulary(users).rows(rows["user_id"])
+        return np.bincount(place, minlength=len(users))
+
+    def drift(self, part: str) -> Drift:
+        """How far a part is from train, in items and users."""
+        rows = self.frame.filter(pl.col("split").is_in(["train", part]))
+        counts = (
+            rows.group_by("item_id")
+            .agg(train=(pl.col("split") == "train").sum(), held_out=(pl.col("split") == part).sum())
+            .sort("item_id")
+        )
+        users = rows.filter(split=part)["user_id"].unique()
+        cold = 1.0 - float(users.is_in(self.members.implode()).to_numpy().mean())
+        return drift(counts["train"].to_numpy(), counts["held_out"].to_numpy(), cold)
+
+    def popularity_of(self, _: pl.Series, items: pl.Series) -> Array:
+        """Scores of (user, item) pairs by the item's train rows; 0 outside of the catalogue."""
+        place = self.catalogue.rows(items, missing="mark")
+        counts: Array = np.where(place >= 0, self.popularity[place], 0.0)
+        return counts
 
     def held_out(self, part: str) -> tuple[pl.Series, HeldOut]:
         """Users with rows in a part, sorted, and their items; unknown items are certain misses.

@@ -216,3 +216,14 @@ def test_a_full_disk_exits_with_2_and_leaves_no_half_of_the_tables(
     assert "popularity.parquet" in done.err
     assert world.newest().status == "FAILED"
     assert not (world.artifacts(world.newest().uri) / "per_user").exists()
+
+
+def test_slices_and_drift_are_in_the_json(world: World, ran: Ran) -> None:
+    found = ran("evaluate", "--domain", "books", *CHEAP, "--json").json
+    segments = found["arms"]["lora"]["segments"]
+    assert {"known_users", "active_users", "quiet_users", "head_items", "tail_items"} <= set(
+        segments
+    )
+    assert {"novelty_at_20", "popularity_bias_at_20"} <= set(found["arms"]["lora"]["coverage"])
+    assert 0 < found["drift"]["items_by_chance"] < 1
+    assert 0 < found["drift"]["items"] < 1
