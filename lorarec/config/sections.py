@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
 from lorarec.config.arms import Arm, every_arm
-from lorarec.config.moments import second_of
 from lorarec.config.ranks import SINGLE, Rank
+from lorarec.config.section import (
+    COLUMNS,
+    Device,
+    PartShare,
+    Positive,
+    Section,
+    Share,
+    listed,
+    moments,
+    some,
+)
 from lorarec.errors import did_you_mean
-
-COLUMNS = ("user_id", "item_id", "domain", "timestamp", "rating", "weight", "split", "event")
-"""The names of the column contract, as `[data.columns]` may rename them."""
-
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-PartShare = Annotated[float, Field(ge=0.0, lt=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-
-
-def _listed(value: Any) -> Any:
-    """`"10,20"`, `10` and `1.0` as lists, as environment variables and options write them."""
-    if isinstance(value, str):
-        return [_element(part.strip()) for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int | float) else value
-
-
-def _some(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not value:
-        raise ValueError("at least one value")
-    return value
-
-
-def _moments(value: Any) -> Any:
-    """Cut-offs as seconds, rising: two of them, or three."""
-    listed = _listed(value)
-    if not isinstance(listed, list | tuple):
-        return listed
-    try:
-        seconds = tuple(second_of(moment) for moment in listed)
-    except (TypeError, ValueError):
-        seconds = ()
-    rising = list(seconds) == sorted(set(seconds))
-    if len(seconds) not in (2, 3) or not rising:
-        raise ValueError(
-            "the first moment of validation, that of test and, where the test ends before the logs "
-            "do, that after it, such as 2026-11-01,2026-11-08,2026-11-15"
-        )
-    return seconds
-
-
-def _element(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, no unknown keys, finite numbers, documented fields."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        coerce_numbers_to_str=True,
-    )
 
 
 class Data(Section):
@@ -126,7 +75,7 @@ class Data(Section):
     test_share: PartShare = 0.1
     """Share of the rows kept for the test, from 0 to below 1."""
 
-    cutoffs: Annotated[tuple[int, ...] | None, BeforeValidator(_moments)] = None
+    cutoffs: Annotated[tuple[int, ...] | None, BeforeValidator(moments)] = None
     """Where a split by time is cut, in place of the shares: the first moments of validation and of
     test, and the one after the test where it ends before the logs do. Dates or seconds, UTC."""
 
@@ -179,7 +128,7 @@ class Model(Section):
     """Whether items have a bias, which takes up their popularity; `als` never has, `bpr` always."""
 
     layers: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=65_536)], ...], BeforeValidator(_listed)
+        tuple[Annotated[int, Field(ge=1, le=65_536)], ...], BeforeValidator(listed)
     ] = ()
     """Two-tower: widths of each tower's hidden layers, such as `[256, 128]`; none is no layer."""
 
@@ -338,7 +287,7 @@ class Adapt(Section):
     """Step size, above 0."""
 
     learning_rate_grid: Annotated[
-        tuple[Positive, ...], BeforeValidator(_listed), AfterValidator(_some)
+        tuple[Positive, ...], BeforeValidator(listed), AfterValidator(some)
     ] = (0.3, 1.0, 3.0)
     """Multiples of `learning_rate` that are tried; validation chooses. Full fine-tuning too."""
 
@@ -372,10 +321,10 @@ class Adapt(Section):
 class Evaluate(Section):
     """What is measured."""
 
-    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = (10, 20, 50)
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(listed)] = (10, 20, 50)
     """Cut-offs of the ranked list, each 1 or more."""
 
-    arms: Annotated[tuple[Arm, ...], BeforeValidator(_listed), BeforeValidator(every_arm)] = (
+    arms: Annotated[tuple[Arm, ...], BeforeValidator(listed), BeforeValidator(every_arm)] = (
         "popularity",
         "base",
         "lora",

@@ -9,15 +9,14 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from lorarec.config.section import COLUMNS, Section
 from lorarec.config.sections import (
-    COLUMNS,
     Adapt,
     Data,
     Evaluate,
     Features,
     Implicit,
     Model,
-    Section,
     Tracking,
     Train,
 )

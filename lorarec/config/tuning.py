@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from lorarec.config.sections import Positive, Section, _listed
+from lorarec.config.section import Positive, Section, listed
 
 
 def _range(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -21,7 +21,7 @@ def _choices(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-Range = Annotated[tuple[Positive, ...], BeforeValidator(_listed), AfterValidator(_range)]
+Range = Annotated[tuple[Positive, ...], BeforeValidator(listed), AfterValidator(_range)]
 AtLeastZero = Annotated[float, Field(ge=0.0)]
 
 
@@ -43,24 +43,24 @@ class Tune(Section):
 
     dims: Annotated[
         tuple[Annotated[int, Field(ge=1, le=4096)], ...],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         AfterValidator(_choices),
     ] = (64, 128, 256)
     """Values of `model.dim`, each 1 to 4096."""
 
     weight_decays: Annotated[
-        tuple[AtLeastZero, ...], BeforeValidator(_listed), AfterValidator(_choices)
+        tuple[AtLeastZero, ...], BeforeValidator(listed), AfterValidator(_choices)
     ] = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
     """Values of `train.weight_decay`, each 0 or more."""
 
     margins: Annotated[
         tuple[Annotated[float, Field(ge=-1.0, lt=1.0)], ...],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         AfterValidator(_choices),
     ] = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
     """Values of `train.margin`, from -1 to below 1; searched where the loss is `ccl`."""
 
     negative_weights: Annotated[
-        tuple[AtLeastZero, ...], BeforeValidator(_listed), AfterValidator(_choices)
+        tuple[AtLeastZero, ...], BeforeValidator(listed), AfterValidator(_choices)
     ] = (10.0, 30.0, 100.0, 150.0, 300.0, 1000.0)
     """Values of `train.negative_weight`, each 0 or more; searched where the loss is `ccl`."""
