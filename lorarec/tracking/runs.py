@@ -31,6 +31,7 @@ KINDS = (
     "adapt-all",
     "full",
     "evaluate",
+    "gate",
     "sweep",
     "tune",
     "trial",
