@@ -27,6 +27,7 @@ __all__ = [
     "newest_base",
     "recent_runs",
     "resolve",
+    "running_runs",
     "runs_of",
 ]
 
@@ -112,6 +113,15 @@ def runs_of(store: Store, kind: str) -> Iterator[RunInfo]:
         StoreError: The store refused.
     """
     return _search(store, f"tags.`{TAG}kind` = '{kind}'", PAGE)
+
+
+def running_runs(store: Store) -> list[RunInfo]:
+    """The runs of the experiment that are recorded as running, of all kinds, newest first.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    return list(_search(store, f"attributes.status = 'RUNNING' and tags.`{TAG}kind` != ''", PAGE))
 
 
 def nested_runs(store: Store, run_id: str) -> list[RunInfo]:
