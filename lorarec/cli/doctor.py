@@ -44,10 +44,17 @@ def doctor(
     """
     from lorarec.data.folds import window_seconds
     from lorarec.jobs.doctor import examine
+    from lorarec.tracking.database import NoStoreYetError
     from lorarec.tracking.store import open_store
 
     age = timedelta(seconds=window_seconds(older_than)) if older_than else None
-    store = open_store(settings.tracking)
+    try:
+        store = open_store(settings.tracking, write=False)
+    except NoStoreYetError as error:
+        say(str(error))
+        return 0
+    if not dry_run:
+        store = open_store(settings.tracking)
     found = examine(store, dry_run=dry_run, every=every, older_than=age)
     if as_json:
         print_json(_record(found))

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from lorarec.cli.output import NOTHING, print_json, print_table, say
-from lorarec.cli.shared import CONTEXT, base_option, data_option, domain_option, json_option
+from lorarec.cli.shared import (
+    CONTEXT,
+    GATE_SAID_NO,
+    base_option,
+    data_option,
+    domain_option,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from lorarec.config import Settings
     from lorarec.evaluation.gate import Check, Verdict
     from lorarec.jobs.promote import Promoted
-
-GATE_SAID_NO = 1
 
 
 @click.command(context_settings=CONTEXT)
@@ -76,12 +81,12 @@ def promote(
 
 def print_verdict(verdict: Verdict, domain: str, part: str) -> None:
     """The reasons as a table."""
-    rows = [_row(check, verdict) for check in verdict.checks]
+    rows = [_row(check) for check in verdict.checks]
     title = f"{domain}, {part}: {verdict.metric} of {verdict.users:,} users"
     print_table(["asked", "measured", "interval", "bound", "verdict"], rows, title=title)
 
 
-def _row(check: Check, verdict: Verdict) -> tuple[object, ...]:
+def _row(check: Check) -> tuple[object, ...]:
     word = {True: "yes", False: "no", None: NOTHING}[check.passed]
     interval = None if check.low is None else f"[{check.low:+.4f}, {check.high:+.4f}]"
     measured = None if check.found is None else f"{check.found:+.4f}"

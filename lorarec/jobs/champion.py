@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lorarec.errors import LorarecError, NotFoundError, did_you_mean
@@ -14,7 +14,7 @@ from lorarec.jobs.named_adapter import base_of, find_adapter, load_all
 from lorarec.tracking.champions import ROLLBACK, Event, Reign, deciding, move, reign
 from lorarec.tracking.model_names import model_name
 from lorarec.tracking.store import Store
-from lorarec.tracking.versions import Version, registered_domains, versions
+from lorarec.tracking.versions import Version, find_version, registered_domains, versions
 
 BARE_BASE = "base"
 """`--to base`: no champion, so that the bare base serves."""
@@ -102,18 +102,21 @@ def history(store: Store, domain: str) -> History:
     """
     now = _known(store, domain)
     known = {version.number: version for version in versions(store, model_name(domain))}
-    entries = [_entry(event, event.how) for event in now.past]
-    entries += [_entry(event, "not carried out") for event in now.not_carried_out]
+    placed, newer = [], datetime.now(tz=UTC)
+    for event in now.past:  # one that nobody dated stands right before the next
+        entry = _entry(event, event.how)
+        newer = entry.at or newer
+        placed.append((newer, entry))
     served = {event.version for event in now.past}
-    entries += [
+    others = [_entry(event, "not carried out") for event in now.not_carried_out]
+    others += [
         Entry(version.registered, _fate(version), version.number, "", "")
         for version in known.values()
         if version.number not in served
     ]
-    dated = sorted(
-        (entry for entry in entries if entry.at), key=lambda entry: str(entry.at), reverse=True
-    )
-    return History(now, [entry for entry in entries if not entry.at] + dated, known)
+    placed += [(entry.at or newer, entry) for entry in others]
+    placed.sort(key=lambda pair: pair[0], reverse=True)
+    return History(now, [entry for _, entry in placed], known)
 
 
 def _known(store: Store, domain: str) -> Reign:
@@ -134,7 +137,6 @@ def _target(store: Store, now: Reign, to: str | None, listen: Listener) -> Event
             f"The bare base serves {now.domain!r} and nothing did before it. Expected an earlier "
             f"champion. See: lorarec history --domain {now.domain}"
         )
-    there = {version.number for version in versions(store, model_name(now.domain))}
     if to == BARE_BASE:
         if now.version is None:
             raise NotFoundError(f"The bare base serves {now.domain!r} already. Nothing was done.")
@@ -151,7 +153,7 @@ def _target(store: Store, now: Reign, to: str | None, listen: Listener) -> Event
             f"models:/{model_name(now.domain)}/{to}"
         )
     for event in now.stack[1:]:
-        if event.version is None or event.version in there:
+        if event.version is None or _is_there(store, now.domain, event.version):
             return event
         listen.say(f"Version {event.version} was deleted; going back one more.")
     raise NotFoundError(
@@ -159,6 +161,14 @@ def _target(store: Store, now: Reign, to: str | None, listen: Listener) -> Event
         f"{f'version {now.version}' if now.version else 'the one that was deleted'}. Expected an "
         f"earlier one. To let the bare base serve: lorarec rollback --domain {now.domain} --to base"
     )
+
+
+def _is_there(store: Store, domain: str, number: int) -> bool:
+    try:
+        find_version(store, f"models:/{model_name(domain)}/{number}")
+    except NotFoundError:
+        return False
+    return True
 
 
 def _check_loads(store: Store, domain: str, number: int) -> None:

@@ -78,8 +78,8 @@ def base_with_digest(store: Store, digest: str) -> str | None:
     found = newest_base(store, base_digest=digest)
     if found is not None:
         return found.uri
-    registered = versions(store, BASE_MODEL)
-    return next((version.uri for version in registered if version.tag("digest") == digest), None)
+    registered = versions(store, BASE_MODEL, digest)
+    return registered[0].uri if registered else None
 
 
 def _base_of(store: Store, adapter: str) -> str:

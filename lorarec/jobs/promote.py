@@ -213,10 +213,10 @@ def _judged(
 def _registered(store: Store, domain: str, named: Named, chosen: Chosen) -> Version:
     """The version of an adapter: the one that is there, or a new one; its base's likewise."""
     name = model_name(domain)
-    for version in versions(store, name):
-        if version.tag("digest") == named.info.digest and version.run_id == _run_id(named):
-            return version
     assert named.run is not None
+    for version in versions(store, name, named.info.digest):
+        if version.run_id == named.run.run_id:
+            return version
     tags = {
         "digest": named.info.digest,
         "base_digest": named.info.base_digest,
@@ -230,15 +230,10 @@ def _registered(store: Store, domain: str, named: Named, chosen: Chosen) -> Vers
     return register(store, name, named.run, path, {TAG + key: tags[key] for key in tags})
 
 
-def _run_id(named: Named) -> str | None:
-    return named.run.run_id if named.run else None
-
-
 def _registered_base(store: Store, chosen: Chosen) -> Version:
     digest = chosen.base.digest
-    for version in versions(store, BASE_MODEL):
-        if version.tag("digest") == digest:
-            return version
+    if there := versions(store, BASE_MODEL, digest):
+        return there[0]
     run = newest_base(store, base_digest=digest)
     if chosen.run is not None:
         run = find_run(store, chosen.run.removeprefix("runs:/"))

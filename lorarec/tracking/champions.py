@@ -16,7 +16,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -165,7 +165,10 @@ def deciding(store: Store, seconds: float = SECONDS_TO_WAIT) -> Iterator[None]:
         yield
         return
     deadline = time.monotonic() + seconds
-    with refusals(store.uri), open(database.with_name(f".{database.name}.registry"), "w") as lock:
+    with ExitStack() as stack:
+        with refusals(store.uri):
+            place = database.with_name(f".{database.name}.registry")
+            lock = stack.enter_context(open(place, "w"))
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -317,11 +317,12 @@ def _check_digest(folder: Path, version: Version, uri: str, kind: str) -> None:
     found = read_json(record)
     digest = found.get("digest") if isinstance(found, dict) else None
     if digest != registered:
+        domain = version.tag("domain")
+        other = f", or take another version: lorarec rollback --domain {domain}" if domain else ""
         raise ArtifactError(
             f"The {kind} of {uri} in {folder} has digest {str(digest)[:12]}, and digest "
             f"{registered[:12]} was registered. It was edited or replaced since. Get it again from "
-            f"a backup, or take another version: lorarec rollback --domain "
-            f"{version.tag('domain') or 'D'}"
+            f"a backup{other}"
         )
 
 

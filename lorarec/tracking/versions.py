@@ -57,22 +57,24 @@ class Version:
         return self.tags.get(TAG + name)
 
 
-def versions(store: Store, name: str) -> list[Version]:
-    """All versions of a registered model, the first one first; empty where there is no such model.
+def versions(store: Store, name: str, digest: str | None = None) -> list[Version]:
+    """Versions of a registered model, the first one first; empty where there is no such model.
 
     Args:
         store: Where to look.
         name: Of `model_names`, which no filter has to quote.
+        digest: Of what they hold; None takes all.
 
     Raises:
         StoreError: The store refused.
     """
+    of = "" if digest is None else f" and tags.`{TAG}digest` = '{digest}'"
     found: list[Version] = []
     token = None
     while True:
         with refusals(store.uri):
             page = store.client.search_model_versions(
-                f"name='{name}'", max_results=PAGE, page_token=token
+                f"name = '{name}'{of}", max_results=PAGE, page_token=token
             )
         found += [plain(each) for each in page]
         token = page.token
@@ -101,9 +103,10 @@ def find_version(store: Store, uri: str) -> Version:
         except MlflowException as error:
             if error.error_code not in ABSENT:
                 raise
+            bare = " Where the bare base serves: --adapter none." if alias == CHAMPION else ""
             raise NotFoundError(
                 f"There is no registered model version {uri!r} in {store.uri}"
-                f"{_beside(store, name, alias)} Expected models:/NAME/VERSION or "
+                f"{_beside(store, name, alias)}{bare} Expected models:/NAME/VERSION or "
                 f"models:/NAME@ALIAS. See: lorarec history --domain {domain_of(name) or 'D'}, or "
                 f"lorarec ui"
             ) from error

@@ -110,6 +110,13 @@ def test_a_champion_that_cannot_be_used_is_told(world: World, ran: Ran) -> None:
     assert "mlflow runs restore" in ill.json["champions"][0]["trouble"]
 
 
+def test_where_there_is_no_store_none_is_made(bare_project: Path, ran: Ran) -> None:
+    found = ran("doctor")
+    assert found.code == 0
+    assert "no MLflow store" in found.err
+    assert list(bare_project.iterdir()) == []
+
+
 def test_a_store_of_another_schema_names_the_upgrade(project: Path, ran: Ran) -> None:
     with closing(sqlite3.connect(project / "mlruns" / "mlflow.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '0000deadbeef'")
