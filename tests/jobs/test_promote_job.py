@@ -271,3 +271,18 @@ def test_a_version_deleted_under_us_is_passed_over_by_a_rollback(world: World) -
     words = Words()
     assert rollback(world.store, "books", listen=words.listener).version == 1
     assert "Version 2 was deleted" in words
+
+
+def test_a_champion_set_by_hand_stands_where_it_happened_in_the_history(world: World) -> None:
+    brought(world)
+    second(world)
+    brought(world, NO)
+    world.store.client.set_registered_model_alias("lorarec-books", "champion", "2")
+    assert [entry.what for entry in history(world.store, "books").entries] == ["by hand", "promote"]
+    rollback(world.store, "books")
+    found = history(world.store, "books").entries
+    assert [(entry.what, entry.version) for entry in found] == [
+        ("rollback", 1),
+        ("by hand", 2),
+        ("promote", 1),
+    ]
