@@ -44,6 +44,8 @@ class Judged:
     data_digest: str
     latency: float | None
     """Milliseconds, the 95th percentile; None where no bound asks for it."""
+    warning: str = ""
+    """Why the champion may look better than it is; empty where nothing speaks for that."""
 
 
 def judge(
@@ -76,8 +78,11 @@ def judge(
     frame, source = info.data.read_again(info.split, paths, domain=domain)
     arena = Arena.of(frame, domain)
     arena.held_out(policy.part)
+    warning = ""
     if champion is not None:
-        _warn_of_leaks(champion.adapter.info.split, info.split, policy.part, listen)
+        warning = _leak(champion.adapter.info.split, info.split, policy.part)
+    if warning:
+        listen.say(warning)
     at_cut = settings.with_options({"evaluate.k": str(policy.cut)})
     rivals = [rival for rival in policy.must_beat if rival not in (CHAMPION, BASE)]
     arms = [CHALLENGER, BASE, *rivals]
@@ -97,7 +102,7 @@ def judge(
         resamples=settings.evaluate.bootstrap,
         seed=settings.train.seed,
     )
-    return Judged(verdict, results, users, source.digest, latency)
+    return Judged(verdict, results, users, source.digest, latency, warning)
 
 
 def _latency(arena: Arena, contender: Contender, users: pl.Series, k: int) -> float:
@@ -116,14 +121,14 @@ def _latency(arena: Arena, contender: Contender, users: pl.Series, k: int) -> fl
     return float(np.percentile(took[-len(some) :], PERCENTILE))
 
 
-def _warn_of_leaks(champion: SplitRecord, ours: SplitRecord, part: str, listen: Listener) -> None:
-    """Say where the champion may have trained on what is held out here: it then looks too good."""
+def _leak(champion: SplitRecord, ours: SplitRecord, part: str) -> str:
+    """A word where the champion may have trained on what is held out here; else empty."""
     if champion == ours:
-        return
+        return ""
     begins = {"valid": ours.t_valid, "test": ours.t_test}.get(part)
     if champion.t_valid is not None and begins is not None and champion.t_valid <= begins:
-        return
-    listen.say(
+        return ""
+    return (
         f"The champion was trained by another split ({champion.used}) and may have seen rows of "
         f"{part}: it may look better than it is, and the challenger worse beside it."
     )

@@ -250,7 +250,11 @@ def _verdict_tags(
     settings: Settings, judged: Judged, run: str | None, force: str | None
 ) -> dict[str, str]:
     """What was measured and decided, as tags of the version."""
-    verdict = judged.verdict.to_json() | {"policy": settings.gate.model_dump(), "forced": force}
+    verdict = judged.verdict.to_json() | {
+        "policy": settings.gate.model_dump(),
+        "forced": force,
+        "warning": judged.warning or None,
+    }
     tags = {
         "verdict": json.dumps(verdict, allow_nan=False),
         "decision": judged.verdict.decision,

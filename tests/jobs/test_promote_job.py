@@ -151,6 +151,18 @@ def test_a_champion_of_an_older_base_is_compared_on_the_same_users(world: World)
     assert find_version(world.store, "models:/lorarec-base@champion").number == 1  # not promoted
 
 
+def test_a_champion_that_may_have_seen_what_is_held_out_is_warned_of(world: World) -> None:
+    later = world.frame["timestamp"].quantile(0.97)
+    brought(world)
+    base = world.pretrain(world.frame.filter(world.frame["timestamp"] < later))  # cut off earlier
+    world.adapt("books", base=base.run)
+    words = Words()
+    found = brought(world, NO, listen=words.listener)
+    assert "may have seen rows of valid" in words
+    version = find_version(world.store, found.version.uri)
+    assert "may have seen" in json.loads(str(version.tag("verdict")))["warning"]
+
+
 def test_two_that_decide_at_once_do_not_both_win(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
