@@ -28,6 +28,9 @@ _REFUSALS = {
     errno.EPERM: "permission was denied",
 }
 
+UNFINISHED = ".*.tmp"
+"""What a killed process leaves of what it was writing, as a pattern of names."""
+
 
 def refused(path: Path, error: OSError) -> StoreError:
     """What the operating system refused, as an error that a person can act on."""

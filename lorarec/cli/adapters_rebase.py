@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lorarec.cli.adapters_shared import GATE_SAID_NO, max_loss_option
+from lorarec.cli.adapters_shared import max_loss_option
 from lorarec.cli.output import print_json, print_table, say
-from lorarec.cli.shared import CONTEXT, data_option, device_option, epochs_option, json_option
+from lorarec.cli.shared import (
+    CONTEXT,
+    GATE_SAID_NO,
+    data_option,
+    device_option,
+    epochs_option,
+    json_option,
+)
 from lorarec.errors import TrainingError
 
 if TYPE_CHECKING:

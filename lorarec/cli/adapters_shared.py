@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lorarec.cli.output import print_json, print_table, say
+from lorarec.cli.shared import GATE_SAID_NO
 
 if TYPE_CHECKING:
     from lorarec.jobs.derive_adapter import Derived
 
-GATE_SAID_NO = 1
 max_loss_option = click.option(
     "--max-loss", type=click.FloatRange(min=0), metavar="X",
     help="Keep it only if validation's recall@20 falls by no more than X, such as .001; else exit "

@@ -31,11 +31,15 @@ COMMANDS = {
     "adapt": "Train a LoRA adapter for one domain.",
     "adapters": "List, compare, combine and shrink adapters.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
+    "promote": "Bring an adapter to the gate, to serve where it says yes.",
+    "rollback": "Let an earlier champion serve again.",
+    "history": "List what has served a domain, and what the gate said.",
     "index": "Build, show and change indexes of a domain's items, or of all.",
     "recommend": "Rank a domain's items for a user, or for many in a file.",
     "score": "Score given pairs of users and items, in their order.",
     "runs": "List recent runs, newest first.",
     "ui": "Open the MLflow UI on the project's own store.",
+    "doctor": "Check the store, and close runs that a killed process left.",
 }
 """Every command and its short help; each lives in the module lorarec.cli.<command>."""
 MODULES = {"import": "import_base"}

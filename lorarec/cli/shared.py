@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+GATE_SAID_NO = 1
+"""Exit code of a command that did what was asked and was refused."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 domain_option = click.option("--domain", required=True, metavar="D", help="The domain's name.")

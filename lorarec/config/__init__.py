@@ -1,5 +1,6 @@
 """Settings: lorarec.toml, then `LORAREC_*`, then command-line options and `--set key=value`."""
 
+from lorarec.config.gate import Gate
 from lorarec.config.loading import load_settings
 from lorarec.config.sections import (
     Adapt,
@@ -19,6 +20,7 @@ __all__ = [
     "Data",
     "Evaluate",
     "Features",
+    "Gate",
     "Implicit",
     "Model",
     "Settings",

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from lorarec.config.gate import Gate
 from lorarec.config.section import COLUMNS, Section
 from lorarec.config.sections import (
     Adapt,
@@ -45,6 +46,8 @@ class Settings(Section):
     """What is searched for a base."""
     evaluate: Evaluate = Field(default_factory=Evaluate)
     """What is measured."""
+    gate: Gate = Field(default_factory=Gate)
+    """What an adapter must show before it serves."""
     tracking: Tracking = Field(default_factory=Tracking)
     """Where runs are recorded."""
 

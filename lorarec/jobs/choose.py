@@ -12,8 +12,10 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import Base, load_base
 from lorarec.record import load_record
 from lorarec.tracking.info import RunInfo
+from lorarec.tracking.model_names import BASE_MODEL
 from lorarec.tracking.registry import newest_adapter, newest_base, resolve
 from lorarec.tracking.store import Store
+from lorarec.tracking.versions import versions
 
 NO_ADAPTER = "none"
 """`--adapter none`: the bare base."""
@@ -45,13 +47,24 @@ class Chosen:
         }
 
 
-def choose_base(store: Store, uri: str | None, listen: Listener) -> Chosen:
-    """The named base, or the newest finished one of the store.
+def choose_base(
+    store: Store, uri: str | None, listen: Listener, adapter: str | None = None
+) -> Chosen:
+    """The named base, or that of the named adapter, or the newest finished one of the store.
+
+    Args:
+        store: Where to look.
+        uri: Of a base; None leaves it to `adapter`, or takes the newest.
+        listen: Takes words.
+        adapter: URI of an adapter that is to be put on the base, or `none`.
 
     Raises:
         NotFoundError: There is none.
         ArtifactError: It is there and broken.
     """
+    if uri is None and adapter not in (None, NO_ADAPTER):
+        uri = _base_of(store, str(adapter))
+        listen.say(f"Base: {uri}, that of the adapter.")
     if uri is None:
         info = newest_base(store)
         if info is None:
@@ -66,6 +79,27 @@ def choose_base(store: Store, uri: str | None, listen: Listener) -> Chosen:
     if base.info.origin is not None and (warning := base.info.origin.warning()):
         listen.say(warning)
     return Chosen(base, run.uri if run else None)
+
+
+def base_with_digest(store: Store, digest: str) -> str | None:
+    """URI of the base with a digest: its run, or its registered version; None where it is gone."""
+    found = newest_base(store, base_digest=digest)
+    if found is not None:
+        return found.uri
+    registered = versions(store, BASE_MODEL, digest)
+    return registered[0].uri if registered else None
+
+
+def _base_of(store: Store, adapter: str) -> str:
+    folder, _ = resolve(store, adapter, "adapter")
+    digest = load_record(folder / "adapter.json", AdapterInfo).base_digest
+    found = base_with_digest(store, digest)
+    if found is None:
+        raise NotFoundError(
+            f"The base of {adapter} with digest {digest} is not in {store.uri}. Expected it there; "
+            f"name its folder or URI: --base URI"
+        )
+    return found
 
 
 def choose_adapter(
@@ -95,8 +129,8 @@ def choose_adapter(
         adapter = load_adapter(folder, base)
     except AdapterMismatchError as error:
         record = load_record(folder / "adapter.json", AdapterInfo)
-        found = newest_base(store, base_digest=record.base_digest)
-        hint = f" Its base is here: --base {found.uri}" if found else ""
+        found = base_with_digest(store, record.base_digest)
+        hint = f" Its base is here: --base {found}" if found else ""
         raise AdapterMismatchError(f"{error}{hint}") from error
     if adapter.info.domain != domain:
         raise NotFoundError(

@@ -159,7 +159,7 @@ def prepare(
             f"the ranking, so every number would be 0. Expected a part that was held out, such as "
             f"--on test or --on valid."
         )
-    chosen = choose_base(store, base, listen)
+    chosen = choose_base(store, base, listen, adapter)
     arms: list[str] = list(settings.evaluate.arms)
     found = choose_adapter(store, adapter, chosen.base, domain, listen) if "lora" in arms else None
     if "lora" in arms and found is None:

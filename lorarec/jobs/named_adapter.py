@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
-from lorarec.jobs.choose import Chosen, choose_base
+from lorarec.jobs.choose import Chosen, base_with_digest, choose_base
 from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import BaseInfo
@@ -57,7 +57,7 @@ def find_adapter(store: Store, text: str, base: str | None, listen: Listener) ->
     """
     uri = text
     if not is_named(text):
-        info = _newest_of(store, text, base)
+        info = newest_of(store, text, base)
         when = info.started.astimezone()
         listen.say(f"Adapter: {info.uri} ({info.name}, {when:%Y-%m-%d %H:%M}), of {text}.")
         uri = info.uri
@@ -73,13 +73,12 @@ def base_of(store: Store, named: Named, base: str | None, listen: Listener) -> C
         ArtifactError: It is there and broken.
     """
     if base is None:
-        found = newest_base(store, base_digest=named.info.base_digest)
-        if found is None:
+        base = base_with_digest(store, named.info.base_digest)
+        if base is None:
             raise NotFoundError(
                 f"The base of {named.name} with digest {named.info.base_digest} is not in "
                 f"{store.uri}. Expected it there; name its folder or URI: --base URI"
             )
-        base = found.uri
     return choose_base(store, base, listen)
 
 
@@ -108,7 +107,12 @@ def base_digest(store: Store, uri: str) -> str:
     return load_record(folder / "base.json", BaseInfo).digest
 
 
-def _newest_of(store: Store, domain: str, base: str | None) -> RunInfo:
+def newest_of(store: Store, domain: str, base: str | None) -> RunInfo:
+    """The newest trained adapter of a domain on a base, by its URI; None is the newest base.
+
+    Raises:
+        NotFoundError: There is none.
+    """
     on = newest_base(store) if base is None else None
     digest = base_digest(store, base) if base else on.tag("base_digest") if on else None
     found = newest_adapter(store, domain=domain, base_digest=digest) if digest else None

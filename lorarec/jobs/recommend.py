@@ -88,7 +88,7 @@ def prepare(
         paths: Other logs than the base's, by choice.
         listen: Takes words.
     """
-    chosen = choose_base(store, base, listen)
+    chosen = choose_base(store, base, listen, adapter)
     found = choose_adapter(store, adapter, chosen.base, domain, listen)
     if found is None and adapter is None:
         listen.say(

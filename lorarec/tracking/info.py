@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _RECALL = re.compile(r"(?:(?P<part>[a-z]+)[_./])?recall_at_(?P<k>\d+)")
-_PARTS = {"test": 0, None: 1, "lora": 2, "full": 3, "base": 4, "valid": 5}
+_PARTS = {"test": 0, None: 1, "lora": 2, "challenger": 2, "full": 3, "base": 4, "valid": 5}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorarec.errors import NotFoundError, StoreError, did_you_mean
+from lorarec.errors import ArtifactError, NotFoundError, StoreError, did_you_mean
+from lorarec.storage import read_json
 from lorarec.tracking.info import RunInfo, run_info
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import PARENT, TAG, local_folder
+from lorarec.tracking.versions import Version, find_version
 
 if TYPE_CHECKING:
     from lorarec.tracking.store import Store
@@ -25,6 +27,7 @@ __all__ = [
     "newest_base",
     "recent_runs",
     "resolve",
+    "running_runs",
     "runs_of",
 ]
 
@@ -112,6 +115,15 @@ def runs_of(store: Store, kind: str) -> Iterator[RunInfo]:
     return _search(store, f"tags.`{TAG}kind` = '{kind}'", PAGE)
 
 
+def running_runs(store: Store) -> list[RunInfo]:
+    """The runs of the experiment that are recorded as running, of all kinds, newest first.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    return list(_search(store, f"attributes.status = 'RUNNING' and tags.`{TAG}kind` != ''", PAGE))
+
+
 def nested_runs(store: Store, run_id: str) -> list[RunInfo]:
     """The runs that are a part of a run, in the order they began, whatever became of them.
 
@@ -181,7 +193,9 @@ def resolve(store: Store, uri: str, kind: str) -> tuple[Path, RunInfo | None]:
         The folder or file, and the run that made it (None for a local folder).
 
     Raises:
-        NotFoundError: Nothing is there.
+        NotFoundError: Nothing is there, or the run of a version was deleted.
+        ArtifactError: What a registered version names has another digest than when it was
+            registered.
         StoreError: The store refused.
     """
     uri = uri.strip()
@@ -263,32 +277,53 @@ def _missing(info: RunInfo, path: str, kind: str) -> NotFoundError:
 
 
 def _from_model(store: Store, uri: str, kind: str) -> tuple[Path, RunInfo | None]:
-    from mlflow.exceptions import MlflowException
+    version = find_version(store, uri)
+    info = None if version.run_id is None else _run_of(store, version, uri)
+    folder = _folder_of(store, version, info, uri, kind)
+    _check_digest(folder, version, uri, _NAMES.get(kind, kind))
+    return folder, info
 
-    name, at, alias = uri.removeprefix("models:/").partition("@")
-    name, _, number = (name, "", "") if at else name.partition("/")
-    with refusals(store.uri):
-        try:
-            version = (
-                store.client.get_model_version_by_alias(name, alias)
-                if at
-                else store.client.get_model_version(name, number)
-            )
-            source = store.client.get_model_version_download_uri(name, version.version)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
-            raise NotFoundError(
-                f"There is no registered model version {uri!r} in {store.uri}. "
-                f"Expected models:/NAME/VERSION or models:/NAME@ALIAS. See: lorarec ui"
-            ) from error
-    info = find_run(store, version.run_id) if version.run_id else None
+
+def _run_of(store: Store, version: Version, uri: str) -> RunInfo:
+    """The run of a version; one that was deleted can be had back, and that is said."""
+    try:
+        return find_run(store, str(version.run_id))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{uri} is of the run {version.run_id}, which was deleted or is not in {store.uri}. "
+            f"Expected it there. Where it was deleted: mlflow runs restore --run-id "
+            f"{version.run_id}; or take another version, see: lorarec history --domain "
+            f"{version.tag('domain') or 'D'}"
+        ) from error
+
+
+def _folder_of(store: Store, version: Version, info: RunInfo | None, uri: str, kind: str) -> Path:
+    """Where the artifact of a version is; that of a run is looked up as the run's."""
+    source = version.source
     if source.startswith("runs:/"):
-        return resolve(store, source, kind)
+        return resolve(store, source, kind)[0]
+    within = f"{info.artifact_uri.rstrip('/')}/" if info else None
+    if info is not None and within is not None and source.startswith(within):
+        return _artifact(store, info, source.removeprefix(within), kind)
     local = local_folder(source)
-    if local is not None:
-        return _folder(local, uri, kind), info
-    return _fetched(store, source, uri), info
+    return _fetched(store, source, uri) if local is None else _folder(local, uri, kind)
+
+
+def _check_digest(folder: Path, version: Version, uri: str, kind: str) -> None:
+    """Refuse an artifact that is another than the one that was registered."""
+    registered, record = version.tag("digest"), folder / f"{kind}.json"
+    if registered is None or not record.is_file():
+        return
+    found = read_json(record)
+    digest = found.get("digest") if isinstance(found, dict) else None
+    if digest != registered:
+        domain = version.tag("domain")
+        other = f", or take another version: lorarec rollback --domain {domain}" if domain else ""
+        raise ArtifactError(
+            f"The {kind} of {uri} in {folder} has digest {str(digest)[:12]}, and digest "
+            f"{registered[:12]} was registered. It was edited or replaced since. Get it again from "
+            f"a backup{other}"
+        )
 
 
 def _fetched(store: Store, source: str, uri: str) -> Path:

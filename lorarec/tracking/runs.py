@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lorarec.errors import StoreError
 from lorarec.storage import atomic_dir, atomic_path, write_json, write_text
 from lorarec.tracking.interrupts import held
+from lorarec.tracking.processes import own_tags
 from lorarec.tracking.refusals import refusals
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ KINDS = (
     "evaluate",
     "evaluate-all",
     "backtest",
+    "gate",
     "sweep",
     "tune",
     "trial",
@@ -303,6 +305,8 @@ def reopened(client: MlflowClient, store_uri: str, run_id: str) -> Iterator[Run]
 
     def begin() -> Run:
         client.update_run(run_id, status="RUNNING")
+        for key, value in own_tags().items():
+            client.set_tag(run_id, key, value)
         found = client.get_run(run_id)
         if f"{TAG}error" in found.data.tags:
             client.delete_tag(run_id, f"{TAG}error")
@@ -347,7 +351,7 @@ def local_folder(uri: str) -> Path | None:
 
 
 def _own_tags(kind: str) -> dict[str, str]:
-    tags = {f"{TAG}kind": kind, "mlflow.source.name": f"lorarec {kind}"}
+    tags = {f"{TAG}kind": kind, "mlflow.source.name": f"lorarec {kind}", **own_tags()}
     with suppress(PackageNotFoundError):
         tags[f"{TAG}version"] = version("lorarec")
     with suppress(OSError, KeyError, ImportError):

@@ -141,16 +141,20 @@ def test_an_unknown_domain_exits_with_2_and_the_nearest(world: World, ran: Ran) 
 
 
 def test_an_adapter_of_another_base_exits_with_2_and_both_digests(world: World, ran: Ran) -> None:
-    done = ran("evaluate", "--domain", OUTSIDE, "--adapter", world.other_adapter)
+    both = ["--base", world.base, "--adapter", world.other_adapter]
+    done = ran("evaluate", "--domain", OUTSIDE, *both)
     assert (done.code, done.out) == (2, "")
     assert world.load(world.base).digest in done.err
     assert world.load(world.other_base).digest in done.err
     assert f"--base {world.other_base}" in done.err
 
 
-def test_the_base_that_it_names_then_works(world: World, ran: Ran) -> None:
+def test_the_base_that_it_names_then_works_and_is_taken_without_one(world: World, ran: Ran) -> None:
     base = ["--base", world.other_base, "--adapter", world.other_adapter]
     assert ran("evaluate", "--domain", OUTSIDE, *base, *CHEAP).code == 0
+    alone = ran("evaluate", "--domain", OUTSIDE, *base[2:], *CHEAP)
+    assert alone.code == 0
+    assert f"Base: {world.other_base}, that of the adapter." in alone.err
 
 
 def test_no_test_rows_exit_with_2_and_valid_works(world: World, ran: Ran) -> None:

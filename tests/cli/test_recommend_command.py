@@ -78,7 +78,8 @@ def test_an_unknown_domain_exits_with_2_and_the_nearest(world: World, ran: Ran) 
 
 
 def test_an_adapter_of_another_base_exits_with_2_and_both_digests(world: World, ran: Ran) -> None:
-    done = ran("recommend", "--domain", OUTSIDE, "--user", "x", "--adapter", world.other_adapter)
+    both = ["--base", world.base, "--adapter", world.other_adapter]
+    done = ran("recommend", "--domain", OUTSIDE, "--user", "x", *both)
     assert done.code == 2
     assert all(world.load(uri).digest in done.err for uri in (world.base, world.other_base))
 

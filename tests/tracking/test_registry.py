@@ -21,11 +21,6 @@ from lorarec.tracking import (
 from lorarec.tracking.registry import newest_adapter
 
 
-@pytest.fixture
-def store(project: Path, settings: Settings) -> Store:
-    return open_store(settings.tracking)
-
-
 def recorded(store: Store, kind: str, artifact: str | None = None, **tags: object) -> str:
     """The id of a finished run with an artifact."""
     with store.run(f"{kind}-x", kind, tags=standard_tags(**tags)) as run:

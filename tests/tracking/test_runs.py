@@ -19,11 +19,6 @@ from lorarec.tracking.registry import nested_runs, runs_of
 Room = Callable[[int], AbstractContextManager[None]]
 
 
-@pytest.fixture
-def store(project: Path, settings: Settings) -> Store:
-    return open_store(settings.tracking)
-
-
 def test_a_finished_run_holds_all_that_it_was_told(store: Store, settings: Settings) -> None:
     tags = standard_tags(domain="books", rank=8, base_digest="ab", cutoff=None)
     with store.run(
