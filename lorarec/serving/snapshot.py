@@ -116,7 +116,7 @@ class Snapshot:
         if any(query.history for query in queries):
             had = self._had(queries)
             seen = (seen + had).tocsr()
-            strangers = np.flatnonzero(~known)
+            strangers = np.flatnonzero(~known).tolist()
             if len(strangers):
                 own, told = self._of_histories([queries[n] for n in strangers], had[strangers])
                 vectors[strangers] = own

@@ -40,6 +40,7 @@ KINDS = (
     "truncate",
     "quantize",
     "peft-import",
+    "serve",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"

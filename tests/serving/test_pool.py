@@ -197,9 +197,7 @@ def test_the_champion_serves_and_where_there_is_none_the_newest(
 def test_a_champion_on_another_base_brings_it(world: World, source: StoreSource) -> None:
     client, run = world.store.client, world.run(world.other_adapter)
     client.create_registered_model("lorarec-games")
-    client.create_model_version(
-        "lorarec-games", f"{run.artifact_uri}/adapter", run_id=run.run_id
-    )
+    client.create_model_version("lorarec-games", f"{run.artifact_uri}/adapter", run_id=run.run_id)
     client.set_registered_model_alias("lorarec-games", "champion", "1")
     pool = Pool(source)
     other = world.load(world.other_base).digest
