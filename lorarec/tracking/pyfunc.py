@@ -35,14 +35,27 @@ def log_pyfunc(store: Store, run: Run, code: Path, folder: Path, artifact: str) 
     Raises:
         StoreError: The store or the disk refused.
     """
-    with warnings.catch_warnings():
-        # About type hints of MLflow's own, and of a model that has a signature besides.
-        warnings.simplefilter("ignore", UserWarning)
-        _log(store, run, code, folder, artifact)
+    with refusals(store.uri), run.artifact_folder(MODEL) as target:
+        save_pyfunc(target, code, folder, artifact)
     return f"{run.uri}/{MODEL}"
 
 
-def _log(store: Store, run: Run, code: Path, folder: Path, artifact: str) -> None:
+def save_pyfunc(target: Path, code: Path, folder: Path, artifact: str) -> None:
+    """Write a folder as an MLflow model; as `log_pyfunc`, without a run.
+
+    Args:
+        target: A folder that is new or empty.
+        code: Calls `mlflow.models.set_model`.
+        folder: What the model reads; copied.
+        artifact: What the code calls it.
+    """
+    with warnings.catch_warnings():
+        # About type hints of MLflow's own, and of a model that has a signature besides.
+        warnings.simplefilter("ignore", UserWarning)
+        _save(target, code, folder, artifact)
+
+
+def _save(target: Path, code: Path, folder: Path, artifact: str) -> None:
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Array, ColSpec, DataType, Schema
@@ -69,11 +82,10 @@ def _log(store: Store, run: Run, code: Path, folder: Path, artifact: str) -> Non
             ]
         ),
     )
-    with refusals(store.uri), run.artifact_folder(MODEL) as target:
-        mlflow.pyfunc.save_model(
-            str(target),
-            python_model=str(code),
-            artifacts={artifact: str(folder)},
-            signature=signature,
-            pip_requirements=[f"lorarec=={version('lorarec')}"],
-        )
+    mlflow.pyfunc.save_model(
+        str(target),
+        python_model=str(code),
+        artifacts={artifact: str(folder)},
+        signature=signature,
+        pip_requirements=[f"lorarec=={version('lorarec')}"],
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from world import Ended, World
 
-from lorarec.serving.server import is_loopback, read_token
+from lorarec.serving.server import bound_socket, is_loopback, read_token
 
 
 def test_beyond_loopback_it_needs_a_token(
@@ -61,3 +61,8 @@ def test_an_occupied_port_and_a_missing_library_are_said(
     assert "cannot be had" in found.err
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'lorarec[serve]'" in ran("serve", "--port", 0).err
+
+
+def test_the_socket_names_its_protocol_so_that_answers_do_not_wait_for_acknowledgements() -> None:
+    with bound_socket("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
