@@ -4,10 +4,11 @@
 
 A made base of 100,000 items of 64 dimensions and an adapter for each of 8 domains, whose catalogue
 is all items; k = 20, domains and users at random. Clients keep their connections and ask one after
-another for a bounded time, from a process of their own; measures without `1_client` are of 16. The same bundle is then served as the same
-MLflow pyfunc by `mlflow models serve`. At last the adapters of all domains are swapped again and
-again while 10,000 requests are asked: an answer is mixed where it is not, item by item, that of the
-adapter that it names, ranked here without a server. --full asks for a minute in place of 12 seconds.
+another for 12 seconds (--full: a minute), from a process of their own; measures without `1_client`
+are of 16. The same bundle is then served as the same MLflow pyfunc by `mlflow models serve`. At
+last the adapters of all domains are swapped again and again while 10,000 requests are asked: an
+answer is mixed where it is not, item by item, that of the adapter that it names, ranked here
+without a server.
 """
 
 from __future__ import annotations
@@ -255,7 +256,9 @@ def measure(measures: Measures, work: Path, quick: bool, full: bool) -> None:
     else:
         from lorarec.serving.log_domains import ARTIFACT, CODE
         from lorarec.tracking.pyfunc import save_pyfunc
+        from lorarec.tracking.quiet import QUIET
 
+        os.environ.update(QUIET)
         save_pyfunc(work / "model", CODE, folders[0], ARTIFACT)
         port = free_port()
         command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "-m",

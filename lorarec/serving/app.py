@@ -16,12 +16,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.exceptions import HTTPException
 
-from lorarec.errors import LorarecError, NotFoundError
+from lorarec.errors import LorarecError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.serving.guard import Guard
 from lorarec.serving.limits import Limits
 from lorarec.serving.meter import Meter
-from lorarec.serving.pool import Pool
+from lorarec.serving.pool import Pool, UnknownDomainError
 from lorarec.serving.problems import problem
 from lorarec.serving.snapshot import Query
 
@@ -79,7 +79,14 @@ def make_app(
     async def recommend(asked: Any) -> Any:
         batch = asked.requests if hasattr(asked, "requests") else [asked]
         queries = [Query(r.domain, r.user_id, tuple(r.history), r.k) for r in batch]
-        answers = await asyncio.get_running_loop().run_in_executor(workers, pool.answer, queries)
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.run_in_executor(workers, pool.answer, queries)
+        except UnknownDomainError:
+            raise
+        except LorarecError as error:
+            listen.say(f"A request was refused: {error}")
+            raise
         found = [answer.as_dict() for answer in answers]
         return {"results": found} if hasattr(asked, "requests") else found[0]
 
@@ -192,7 +199,7 @@ async def _unexpected(_: Request, __: Any) -> JSONResponse:
 _HANDLERS: dict[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]] = {
     RequestValidationError: _invalid,
     HTTPException: _http,
-    NotFoundError: _absent,
+    UnknownDomainError: _absent,
     LorarecError: _refused,
     Exception: _unexpected,
 }

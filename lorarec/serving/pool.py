@@ -15,6 +15,10 @@ MOST_DOMAINS = 64
 MOST_BYTES = 4 << 30
 
 
+class UnknownDomainError(NotFoundError):
+    """A request names a domain that there is not; what is missing of one that there is, is not."""
+
+
 class Source(Protocol):
     """Where snapshots come from."""
 
@@ -68,13 +72,13 @@ class Pool:
         """The domain's snapshot, loaded where it is not in memory.
 
         Raises:
-            NotFoundError: There is no such domain.
+            UnknownDomainError: There is no such domain.
             LorarecError: It cannot be loaded.
         """
         if (snapshot := self._used(domain)) is not None:
             return snapshot
         if domain not in (names := self.source.domains()):
-            raise NotFoundError(f"There is no domain {domain!r}.{did_you_mean(domain, names)}")
+            raise UnknownDomainError(f"There is no domain {domain!r}.{did_you_mean(domain, names)}")
         with self._alone(domain):
             if (snapshot := self._used(domain)) is not None:
                 return snapshot
@@ -86,7 +90,7 @@ class Pool:
         """Answers in the order of the queries; all of one domain by one snapshot.
 
         Raises:
-            NotFoundError: There is no such domain.
+            UnknownDomainError: There is no such domain.
             LorarecError: A domain cannot be loaded.
         """
         places: dict[str, list[int]] = {}

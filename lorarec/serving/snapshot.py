@@ -90,7 +90,9 @@ class Snapshot:
         held = vectors.catalogue.vectors.nbytes if isinstance(vectors, ExactIndex) else 0
         adapter = self.ready.adapter
         own = 0 if adapter is None else 4 * sum(adapter.info.parameters.values())
-        return int(self.ready.arena.frame.estimated_size()) + held + own
+        # There once a history was asked for: as many numbers as the vectors, in float64.
+        folded = 2 * held if "_fold_in" in self.__dict__ else 0
+        return int(self.ready.arena.frame.estimated_size()) + held + own + folded
 
     @property
     def base_digest(self) -> str:

@@ -82,6 +82,8 @@ def _save(target: Path, code: Path, folder: Path, artifact: str) -> None:
             ]
         ),
     )
+    # Its import has put filters of its own before the one above.
+    warnings.simplefilter("ignore", UserWarning)
     mlflow.pyfunc.save_model(
         str(target),
         python_model=str(code),

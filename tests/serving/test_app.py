@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from world import World
+from world import Words, World
 
+from lorarec.errors import NotFoundError
 from lorarec.jobs.recommend import as_dict, prepare, recommend
 from lorarec.serving.app import make_app
 from lorarec.serving.limits import Limits
@@ -144,6 +145,18 @@ def test_an_unexpected_error_tells_nothing_of_itself() -> None:
     found = client.post("/recommend", json={"domain": "d"})
     assert (found.status_code, found.json()["title"]) == (500, "Unexpected error")
     assert "secret" not in found.text
+
+
+def test_what_is_missing_of_a_domain_is_told_to_who_runs_the_server_and_to_nobody_else() -> None:
+    def fail() -> list[Answer]:
+        raise NotFoundError("The base is not in /somewhere/mlflow.db.")
+
+    words = Words()
+    client = TestClient(make_app(Broken(fail), listen=words.listener))
+    found = client.post("/recommend", json={"domain": "d"})
+    assert found.status_code == 503
+    assert "somewhere" not in found.text
+    assert "somewhere" in words
 
 
 def test_a_request_that_takes_too_long_is_given_up() -> None:
