@@ -36,6 +36,8 @@ COMMANDS = {
     "history": "List what has served a domain, and what the gate said.",
     "index": "Build, show and change indexes of a domain's items, or of all.",
     "recommend": "Rank a domain's items for a user, or for many in a file.",
+    "serve": "Serve all domains over HTTP, or log them as one MLflow model.",
+    "export": "Write a domain's merged model for serving without lorarec.",
     "score": "Score given pairs of users and items, in their order.",
     "runs": "List recent runs, newest first.",
     "ui": "Open the MLflow UI on the project's own store.",

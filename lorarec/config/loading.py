@@ -14,8 +14,8 @@ from lorarec.errors import ConfigError
 
 DEFAULT_FILE = "lorarec.toml"
 PREFIX = "LORAREC_"
-NOT_SETTINGS = frozenset({"LORAREC_DATA"})
-"""Variables with our prefix that settle nothing: this one names the tests' real data sets."""
+NOT_SETTINGS = frozenset({"LORAREC_DATA", "LORAREC_TOKEN"})
+"""Variables with our prefix that settle nothing: the tests' real data, and a server's token."""
 
 
 def load_settings(

@@ -60,6 +60,33 @@ def with_cold(
     return extended, users.extend(cold_users.series), items.extend(cold_items.series)
 
 
+def vectors_of_histories(
+    base: Base, model: BaseModel, users: Vocabulary, had: sparse.csr_matrix
+) -> tuple[Array, Array]:
+    """What towers that pool histories make of users that are nothing but what they had.
+
+    Args:
+        base: Has the features.
+        model: The base's, or that with an adapter on it, without cold rows.
+        users: Of the model, grown ones included.
+        had: (m, items of the base), stored where a user had an item.
+
+    Returns:
+        float32 (m, d), and bool (m,): who had an item that the base knows. A model that pools no
+        histories knows nobody.
+    """
+    told = np.diff(had.indptr) > 0
+    if not isinstance(model, TwoTower) or model.history is None:
+        return np.zeros((len(told), model.dim), np.float32), np.zeros(len(told), bool)
+    described = base.features["users"].described if "users" in base.features else ()
+    nowhere = base.info.users + len(described)  # the place among the features that has none
+    places = torch.full((len(told),), nowhere, dtype=torch.int64)
+    extended = model.with_cold(Cold(places, had))
+    with torch.no_grad():
+        rows = torch.arange(len(users), len(users) + len(told))
+        return extended.user_vectors(rows).numpy(), told
+
+
 def _described(base: Base, side: Side, known: Vocabulary) -> Vocabulary:
     """Ids that have features and no row, in this vocabulary alone."""
     if side not in base.features:

@@ -97,11 +97,38 @@ def prepare(
         )
     if found is not None:
         chosen = chosen.at(found.info.split)
-    info = chosen.base.info
-    # Nothing is trained or measured: train only says what can be recommended and what is popular.
+    return ready_of(domain_rows(chosen.base, domain, paths), domain, chosen.base, found)
+
+
+def domain_rows(base: Base, domain: str, paths: Sequence[Path] = ()) -> pl.DataFrame:
+    """The logs of a base at its split, where rows of other domains may be missing.
+
+    Nothing is trained or measured: train only says what can be recommended and what is popular.
+
+    Args:
+        base: With its logs and split.
+        domain: Its name.
+        paths: Other logs than the base's, by choice.
+    """
+    info = base.info
     frame, _ = info.data.read_again(info.split, paths, learns=False, domain=domain)
+    return frame
+
+
+def ready_of(frame: pl.DataFrame, domain: str, base: Base, adapter: Adapter | None) -> Ready:
+    """A domain made ready to rank and score by a base and an adapter that were loaded.
+
+    Args:
+        frame: Split logs that have the domain's rows, as of `domain_rows`.
+        domain: Its name.
+        base: Its base, at the split of the adapter.
+        adapter: Of the domain on the base; None is the bare base.
+
+    Raises:
+        NotFoundError: The logs have no row of the domain.
+    """
     arena = Arena.of(frame, domain)
-    return Ready(arena, arena.scorer(chosen.base, found), chosen.base, found)
+    return Ready(arena, arena.scorer(base, adapter), base, adapter)
 
 
 def recommender(

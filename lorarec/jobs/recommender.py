@@ -80,7 +80,17 @@ class Recommender:
             k: At least 1.
         """
         vectors, known = self.scorer.user_vectors(users)
-        seen = self.seen(users)
+        return self.rank_vectors(vectors, known, self.seen(users), k)
+
+    def rank_vectors(self, vectors: Array, known: Array, seen: sparse.csr_matrix, k: int) -> Ranked:
+        """As `rank`, of users whose vectors come from elsewhere, such as a history.
+
+        Args:
+            vectors: float32 (m, d); rows of unknown users are not looked at.
+            known: bool (m,): who has a vector; all others get the popular items.
+            seen: CSR (m, items), as of `seen`.
+            k: At least 1.
+        """
         positions, scores = self._search(self._allowed, vectors, k, seen)
         cold = np.flatnonzero(~known)
         if len(cold):

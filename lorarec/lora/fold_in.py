@@ -36,17 +36,33 @@ def fold_in(
     Returns:
         float64 (g, d); zero for a row without partners.
     """
-    known = np.asarray(vectors, dtype=np.float64)
-    dim = known.shape[1]
-    lower = cholesky(others * (known.T @ known) + ridge * np.eye(dim), lower=True)
-    scaled = solve_triangular(lower, known.T, lower=True).T
-    found = np.zeros((pairs.shape[0], dim))
-    for row, (begin, end) in enumerate(zip(pairs.indptr[:-1], pairs.indptr[1:], strict=True)):
-        own = scaled[pairs.indices[begin:end]]
-        if end - begin < dim:
-            within = own @ own.T + np.eye(end - begin)
-            found[row] = own.T @ np.linalg.solve(within, np.ones(end - begin))
-        else:
-            found[row] = np.linalg.solve(own.T @ own + np.eye(dim), own.sum(0))
-    solved: Floats = solve_triangular(lower, found.T, lower=True, trans="T").T
-    return solved
+    return FoldIn(vectors, ridge, others).solve(pairs)
+
+
+class FoldIn:
+    """`fold_in` for rows that come one after another: what all share is computed once.
+
+    Args:
+        vectors: (m, d): v of the known rows.
+        ridge: λ, above 0.
+        others: w, 0 or more.
+    """
+
+    def __init__(self, vectors: npt.NDArray[Any], ridge: float, others: float) -> None:
+        known = np.asarray(vectors, dtype=np.float64)
+        self.dim = known.shape[1]
+        self.lower = cholesky(others * (known.T @ known) + ridge * np.eye(self.dim), lower=True)
+        self.scaled = solve_triangular(self.lower, known.T, lower=True).T
+
+    def solve(self, pairs: sparse.csr_matrix) -> Floats:
+        """Solutions float64 (g, d) of pairs (g, m); zero for a row without partners."""
+        found = np.zeros((pairs.shape[0], self.dim))
+        for row, (begin, end) in enumerate(zip(pairs.indptr[:-1], pairs.indptr[1:], strict=True)):
+            own = self.scaled[pairs.indices[begin:end]]
+            if end - begin < self.dim:
+                within = own @ own.T + np.eye(end - begin)
+                found[row] = own.T @ np.linalg.solve(within, np.ones(end - begin))
+            else:
+                found[row] = np.linalg.solve(own.T @ own + np.eye(self.dim), own.sum(0))
+        solved: Floats = solve_triangular(self.lower, found.T, lower=True, trans="T").T
+        return solved

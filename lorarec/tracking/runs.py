@@ -42,6 +42,7 @@ KINDS = (
     "truncate",
     "quantize",
     "peft-import",
+    "serve",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"

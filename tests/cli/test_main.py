@@ -87,7 +87,7 @@ def test_an_unknown_command_gets_the_nearest_and_exits_with_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main._run(["evalute"]) == 2
-    assert "Did you mean 'evaluate'?" in capsys.readouterr().err
+    assert "Did you mean 'evaluate'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["runs", "--limit", "many"], ["runs", "x"]])
