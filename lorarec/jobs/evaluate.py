@@ -175,7 +175,7 @@ def prepare(
                 f"lorarec adapt --domain {domain} --rank 8, or leave it out: --adapter none"
             )
     if found is not None:
-        chosen = chosen.at(found.info.split)
+        chosen = chosen.beside(found.info)
     info = chosen.base.info
     frame, source = info.data.read_again(info.split, paths, domain=domain)
     if found is not None and found.info.data_digest != source.digest:

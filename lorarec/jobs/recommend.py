@@ -96,7 +96,7 @@ def prepare(
             f"Make one: lorarec adapt --domain {domain} --rank 8"
         )
     if found is not None:
-        chosen = chosen.at(found.info.split)
+        chosen = chosen.beside(found.info)
     info = chosen.base.info
     # Nothing is trained or measured: train only says what can be recommended and what is popular.
     frame, _ = info.data.read_again(info.split, paths, learns=False, domain=domain)
