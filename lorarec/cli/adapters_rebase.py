@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lorarec.cli.adapters_shared import GATE_SAID_NO, max_loss_option
+from lorarec.cli.options import overridden
 from lorarec.cli.output import print_json, print_table, say
-from lorarec.cli.shared import CONTEXT, data_option, device_option, epochs_option, json_option
+from lorarec.cli.shared import (
+    CONTEXT,
+    SHAPE,
+    data_option,
+    device_option,
+    epochs_option,
+    json_option,
+)
 from lorarec.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -62,6 +70,11 @@ def rebase(
 
     if (adapter is None) != all_:
         raise click.UsageError("Expected either an ADAPTER or --all.")
+    if text := overridden(SHAPE):
+        raise click.UsageError(
+            f"--set {text} was given, and rank, targets and alpha are those of the adapters that "
+            f"are brought over. Leave it out, or begin anew: lorarec adapt"
+        )
     settings = settings.with_options({"adapt.epochs": epochs, "train.device": device})
     with listening() as listener:
         store = open_store(settings.tracking)

@@ -8,6 +8,9 @@ import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+SHAPE = ("adapt.rank", "adapt.targets", "adapt.alpha")
+"""Settings of an adapter's shape, which one that is trained further keeps."""
+
 domain_option = click.option("--domain", required=True, metavar="D", help="The domain's name.")
 base_option = click.option(
     "--base", metavar="URI", help="A base.  [default: the newest finished one]"

@@ -160,7 +160,8 @@ def _rebase(
     alignment = aligned(old.base, new.base)
     start, found = _start(adapter, old, new, data, alignment, settings.adapt.grown_ridge)
     listen.say(_sentence(named, alignment, found))
-    trained = search(settings, adapter.info.config, new.base, data, device, listen, None, start)
+    config = adapter.info.config.model_copy(update={"seed": settings.train.seed})
+    trained = search(settings, config, new.base, data, device, listen, None, start)
     blank = _blank(adapter, new, data, source)
     made = completed(trained, replace(blank, model=trained.model))
     arms: dict[str, Adapter | None] = {

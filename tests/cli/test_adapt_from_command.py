@@ -62,6 +62,9 @@ def test_json_is_all_of_stdout(world: World, ran: Ran, more: Path) -> None:
     [
         (("--domain", "books", "--from", "books", "--rank", "4"), "--rank 4 stands beside --from"),
         (("--domain", "books", "--from", "books", "--targets", "bias"), "--targets bias stands"),
+        (("--domain", "books", "--from", "books", "--set", "adapt.rank=4"), "--set adapt.rank=4"),
+        (("--domain", "books", "--from", "books", "--set", "adapt.alpha = 2"), "of its adapter"),
+        (("--set", "adapt.grown_ridge=2", "--domain", "books", "--from", "books"), "new ids begin"),
         (("--all-domains", "--from", "books"), "from one adapter"),
         (("--domain", "books", "--freeze-shared"), "goes with --from ADAPTER"),
         (("--domain", "movies", "--from", "books"), "is of domain 'books'"),

@@ -365,6 +365,12 @@ def test_what_is_trained_beside_it_has_the_same_rows_held_out(
     assert "none made this way yet" not in words
 
 
+@pytest.mark.usefixtures("unvalidated")
+def test_the_seed_that_is_asked_for_draws(world: World, more: pl.DataFrame, go: Go) -> None:
+    made = [go(more, world.adapter, {"train.seed": seed}).adapter.info.digest for seed in (0, 0, 7)]
+    assert made[0] == made[1] != made[2]
+
+
 def test_an_earlier_cut_off_is_refused(world: World, go: Go) -> None:
     cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.3, 0.4)]  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Expected that moment or a later one"):
