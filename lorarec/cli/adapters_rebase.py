@@ -57,7 +57,7 @@ def rebase(
     both know, and factors, transform and grown vectors are turned with it; rows go by their ids.
     Then each adapter is trained again as [adapt] says, in its own shape, and later commands take
     it. All are measured on the same validation users, the old adapter too where it cannot have been
-    trained on them. Both bases have to be in the store.
+    trained on them. Of two cut-offs the later one holds. Both bases have to be in the store.
 
     \b
     Example:

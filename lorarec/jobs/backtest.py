@@ -85,10 +85,10 @@ def backtest(
 ) -> BackTest:
     """Train a base, an adapter and the other arms anew for each window, and evaluate its test.
 
-    Domains that were kept out of the base are kept out of the folds' too. Model and training are
-    those of the settings. Every base and adapter of a fold sees rows before the fold's validation alone, and is chosen on
-    that. Their runs go to an experiment of their own, so that no later command takes a base of the
-    past for the newest.
+    Domains that were kept out of the base are kept out of the folds' too; model and training are
+    those of the settings. Every base and adapter of a fold sees rows before the fold's validation
+    alone, and is chosen on that. Their runs go to an experiment of their own, so that no later
+    command takes a base of the past for the newest.
 
     Args:
         settings: As `pretrain`, `adapt` and `evaluate` take them.

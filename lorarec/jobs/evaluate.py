@@ -181,6 +181,11 @@ def prepare(
     if found is not None and found.info.data_digest != source.digest:
         listen.say("The adapter was trained on other logs than it is evaluated on.")
     arena = Arena.of(frame, domain)
+    if part == "valid":
+        listen.say(
+            "Adapters and the other trained arms were chosen on valid, so they look better on it "
+            "than they are; --on test tells."
+        )
     arena.held_out(part)  # so that an empty part is told before anything is trained
     models = {"lora": found}
     if "full" in arms:
