@@ -175,3 +175,7 @@ def test_later_commands_read_the_rows_that_it_went_on_with(
                      *index).json["items"]  # fmt: skip
         assert "new item" in {each["item"] for each in others}
     assert ran("adapters", "truncate", "books", "--rank", "1").code == 0
+    assert ran("adapters", "merge", "books", "--out", "merged").code == 0
+    served = ("recommend", "--domain", "books", "--user", "nobody", "--k", "500", "--json")
+    merged = ran(*served, "--base", "merged", "--adapter", "none").json["items"]
+    assert "new item" in {each["item"] for each in merged}
