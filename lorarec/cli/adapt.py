@@ -10,9 +10,11 @@ import click
 from lorarec.cli.adapt_domains import adapt_many
 from lorarec.cli.adapt_from import adapt_from
 from lorarec.cli.adapt_ranks import adapt_ranks, print_curve
+from lorarec.cli.options import overridden
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
+    SHAPE,
     base_option,
     data_option,
     device_option,
@@ -188,3 +190,9 @@ def _check_shape(all_domains: bool, rank: str | None, targets: str | None) -> No
                 f"its adapter. Leave it out; `lorarec adapters truncate` makes a smaller rank, and "
                 f"a larger one, or other targets, begin anew: lorarec adapt without --from."
             )
+    if text := overridden((*SHAPE, "adapt.grown_ridge")):
+        raise click.UsageError(
+            f"--set {text} stands beside --from, and rank, targets and alpha are those of its "
+            f"adapter, and its new ids begin at their neighbours. Leave it out, or begin anew: "
+            f"lorarec adapt without --from."
+        )

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lorarec.cli.adapters_shared import max_loss_option
+from lorarec.cli.options import overridden
 from lorarec.cli.output import print_json, print_table, say
 from lorarec.cli.shared import (
     CONTEXT,
     GATE_SAID_NO,
+    SHAPE,
     data_option,
     device_option,
     epochs_option,
@@ -56,7 +58,7 @@ def rebase(
     both know, and factors, transform and grown vectors are turned with it; rows go by their ids.
     Then each adapter is trained again as [adapt] says, in its own shape, and later commands take
     it. All are measured on the same validation users, the old adapter too where it cannot have been
-    trained on them. Both bases have to be in the store.
+    trained on them. Of two cut-offs the later one holds. Both bases have to be in the store.
 
     \b
     Example:
@@ -69,6 +71,11 @@ def rebase(
 
     if (adapter is None) != all_:
         raise click.UsageError("Expected either an ADAPTER or --all.")
+    if text := overridden(SHAPE):
+        raise click.UsageError(
+            f"--set {text} was given, and rank, targets and alpha are those of the adapters that "
+            f"are brought over. Leave it out, or begin anew: lorarec adapt"
+        )
     settings = settings.with_options({"adapt.epochs": epochs, "train.device": device})
     with listening() as listener:
         store = open_store(settings.tracking)

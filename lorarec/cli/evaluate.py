@@ -117,6 +117,10 @@ def evaluate(
             raise click.UsageError(
                 "A protocol is of one domain, with its own cut-offs: --domain D."
             )
+        if _given("part") or folds is not None:
+            raise click.UsageError(
+                "A protocol has its own part of the split. Expected it without --on and --folds."
+            )
         by_protocol(settings, protocol, domain, base, adapter, candidates, paths, as_json)
         return
     if folds is not None and window is not None:
@@ -134,6 +138,12 @@ def evaluate(
         print_json(_record(found))
         return
     _print(found, settings.evaluate.k)
+
+
+def _given(name: str) -> bool:
+    """Whether an option was typed, its default aside."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def _print(found: Evaluated, cuts: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -52,6 +52,12 @@ def common_options() -> list[click.Option]:
             help="Show the traceback of an unexpected error.",
         ),
     ]
+
+
+def overridden(keys: Collection[str]) -> str | None:
+    """The first `--set` of the running command that sets one of some keys, as it was typed."""
+    texts = click.get_current_context().meta.get(_OVERRIDES, ())
+    return next((text for text in texts if text.partition("=")[0].strip() in keys), None)
 
 
 def _resolving(function: Callable[P, R]) -> Callable[P, R]:

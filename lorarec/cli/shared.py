@@ -10,6 +10,9 @@ GATE_SAID_NO = 1
 """Exit code of a command that did what was asked and was refused."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+SHAPE = ("adapt.rank", "adapt.targets", "adapt.alpha")
+"""Settings of an adapter's shape, which one that is trained further keeps."""
+
 domain_option = click.option("--domain", required=True, metavar="D", help="The domain's name.")
 base_option = click.option(
     "--base", metavar="URI", help="A base.  [default: the newest finished one]"

@@ -85,9 +85,10 @@ def backtest(
 ) -> BackTest:
     """Train a base, an adapter and the other arms anew for each window, and evaluate its test.
 
-    Every base and adapter of a fold sees rows before the fold's validation alone, and is chosen on
-    that. Their runs go to an experiment of their own, so that no later command takes a base of the
-    past for the newest.
+    Domains that were kept out of the base are kept out of the folds' too; model and training are
+    those of the settings. Every base and adapter of a fold sees rows before the fold's validation
+    alone, and is chosen on that. Their runs go to an experiment of their own, so that no later
+    command takes a base of the past for the newest.
 
     Args:
         settings: As `pretrain`, `adapt` and `evaluate` take them.
@@ -95,7 +96,7 @@ def backtest(
         store: Where the base is and the back-test's run goes.
         folds: How many windows, the newest where the logs end.
         window: Their length, such as `7d`.
-        base: The base whose logs are taken; None is the newest.
+        base: The base whose logs and excluded domains are taken; None is the newest.
         paths: Other logs, by choice.
         listen: Takes words and progress.
 
@@ -115,6 +116,8 @@ def backtest(
             "cuts them by time."
         )
     del frame
+    if info.excluded_domains:
+        listen.say(f"Without {', '.join(info.excluded_domains)}, as the base was trained.")
     records = rolling_folds(first, last, folds, length)
     apart = open_store(
         Tracking(uri=store.uri, experiment=f"{store.experiment}-backtest"), environ={}
@@ -135,7 +138,7 @@ def backtest(
             day = shown_second(record.t_test)
             listen.say(f"Fold {place + 1} of {folds}: test from {day}.")
             try:
-                fold = _fold(settings, domain, apart, record, logs, listen)
+                fold = _fold(settings, domain, apart, record, logs, info.excluded_domains, listen)
             except NotFoundError as error:
                 found.passed_over[day] = str(error)
                 listen.say(f"Warning: the fold of {day} is passed over: {error}")
@@ -159,10 +162,11 @@ def _fold(
     store: Store,
     record: SplitRecord,
     paths: Sequence[Path],
+    exclude: Sequence[str],
     listen: Listener,
 ) -> Fold:
     own = settings.with_options({"data.split": "time", "data.cutoffs": record.cutoffs})
-    base = pretrain(own, paths, store, listen=listen).run
+    base = pretrain(own, paths, store, exclude, listen).run
     adapter = NO_ADAPTER
     if "lora" in own.evaluate.arms:
         adapter = adapt(own, domain, store, base, listen=listen).run

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
+from lorarec.data.later_split import latest
+from lorarec.data.prepared.manifest import is_prepared
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
 from lorarec.jobs.listener import Listener
@@ -34,6 +37,21 @@ class Chosen:
             return self
         info = self.base.info.model_copy(update={"split": split})
         return Chosen(replace(self.base, info=info), self.run)
+
+    def beside(self, *adapters: AdapterInfo) -> Chosen:
+        """The same base, beside the logs that its adapters are of.
+
+        They are split at the last of their cut-offs, and a prepared data set is what it was when
+        the one that went on last was trained: what that has learnt of is had, not new.
+        """
+        chosen = self.at(latest(info.split for info in adapters))
+        info = chosen.base.info
+        if not all(is_prepared(Path(path)) for path in info.data.paths):
+            return chosen
+        own = [each for one in adapters for each in one.trained_on if each.paths == info.data.paths]
+        data = max([info.data, *own], key=lambda source: source.rows)
+        info = info.model_copy(update={"data": data})
+        return Chosen(replace(chosen.base, info=info), self.run)
 
     @property
     def tags(self) -> dict[str, object]:

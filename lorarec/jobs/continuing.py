@@ -118,7 +118,7 @@ def continue_adapter(
         start = going.start(settings.adapt.proximal, freeze_shared)
         trained = search(
             settings,
-            adapter.info.config,
+            adapter.info.config.model_copy(update={"seed": settings.train.seed}),
             chosen.base,
             going.data,
             device,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from lorarec.config import Settings
-from lorarec.data.later_split import latest
 from lorarec.errors import ConfigError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_of, find_adapter, load_all
@@ -159,7 +158,7 @@ def _derive(
     parents = [find_adapter(store, text, asked.base, listen) for text in texts]
     chosen = base_of(store, parents[0], asked.base, listen)
     adapters = load_all(parents, chosen)
-    chosen = chosen.at(latest(adapter.info.split for adapter in adapters))
+    chosen = chosen.beside(*(adapter.info for adapter in adapters))
     made = make(chosen.base, adapters)
     domain = made.info.domain
     reference = next((each for each in parents if each.info.domain == domain), parents[0]).name

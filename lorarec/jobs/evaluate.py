@@ -29,10 +29,9 @@ from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
-from lorarec.jobs.trained_arms import RANKED, Ranker, bias_arm, ranker
-from lorarec.lora.adapter import Adapter, load_adapter
+from lorarec.jobs.trained_arms import RANKED, Ranker, bias_arm, made_before, ranker
+from lorarec.lora.adapter import Adapter
 from lorarec.lora.config import recorded_rank
-from lorarec.tracking.registry import newest, resolve
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
@@ -176,12 +175,17 @@ def prepare(
                 f"lorarec adapt --domain {domain} --rank 8, or leave it out: --adapter none"
             )
     if found is not None:
-        chosen = chosen.at(found.info.split)
+        chosen = chosen.beside(found.info)
     info = chosen.base.info
     frame, source = info.data.read_again(info.split, paths, domain=domain)
     if found is not None and found.info.data_digest != source.digest:
         listen.say("The adapter was trained on other logs than it is evaluated on.")
     arena = Arena.of(frame, domain)
+    if part == "valid":
+        listen.say(
+            "Adapters and the other trained arms were chosen on valid, so they look better on it "
+            "than they are; --on test tells."
+        )
     arena.held_out(part)  # so that an empty part is told before anything is trained
     models = {"lora": found}
     if "full" in arms:
@@ -304,17 +308,9 @@ def full_arm(
 ) -> Adapter:
     """The domain fully fine-tuned: an earlier run made the same way, or a new one."""
     made_like = recipe(settings, full_shape(settings, chosen.base))
-    found = newest(
-        store,
-        "full",
-        domain=domain,
-        base_digest=chosen.base.digest,
-        data_digest=source.digest,
-        recipe=made_like,
-        cutoff=None if (cutoff := chosen.base.info.split.t_test) is None else str(cutoff),
-    )
+    found = made_before(store, "full", domain, chosen, source, made_like)
     if found is not None:
-        listen.say(f"Full fine-tuning: {found.uri}, made before with the same settings.")
-        return load_adapter(resolve(store, found.uri, "adapter")[0], chosen.base)
+        listen.say(f"Full fine-tuning: {found[1]}, made before with the same settings.")
+        return found[0]
     listen.say("Full fine-tuning: none made this way yet; training it.")
     return fine_tune(settings, domain, store, chosen, frame, source, listen).adapter

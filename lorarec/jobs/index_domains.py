@@ -10,10 +10,11 @@ import polars as pl
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError
 from lorarec.jobs.augment import augmented_index, domain_factors
-from lorarec.jobs.choose import choose_adapter, choose_base
+from lorarec.jobs.choose import Chosen, choose_adapter, choose_base
 from lorarec.jobs.index_domain import open_index, refuse_another
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.recommend import Ready
+from lorarec.lora.adapter import Adapter
 from lorarec.models.artefact import library_versions
 from lorarec.retrieval.artefact import StoredIndex
 from lorarec.retrieval.augmented_artefact import (
@@ -52,7 +53,8 @@ def build_all(
         DataError: No domain has an item that is known.
         StoreError: The folder is not empty, or the disk refused.
     """
-    chosen = choose_base(store, base, listen).base
+    found = choose_base(store, base, listen)
+    chosen = found.base
     index = augmented_index(chosen)
     frame, _ = chosen.info.data.read_again(chosen.info.split, paths, learns=False)
     train = frame.filter(pl.col("split") == "train")
@@ -60,7 +62,8 @@ def build_all(
     for name in train["domain"].unique().sort():
         adapter = choose_adapter(store, None, chosen, name, listen)
         known = (adapter or chosen).items
-        catalogue = train.filter(pl.col("domain") == name)["item_id"].unique().sort()
+        rows = train if adapter is None else _train(found, adapter, train, paths)
+        catalogue = rows.filter(pl.col("domain") == name)["item_id"].unique().sort()
         there = catalogue.filter(pl.Series(known.rows(catalogue, missing="mark") >= 0))
         if adapter is None:
             listen.say(f"Adapter: none of {name} on this base yet; the bare base is used.")
@@ -79,6 +82,18 @@ def build_all(
         )
     with atomic_dir(out) as temporary:
         return save_augmented(index, domains, chosen.digest, library_versions(), temporary)
+
+
+def _train(
+    chosen: Chosen, adapter: Adapter, train: pl.DataFrame, paths: Sequence[Path]
+) -> pl.DataFrame:
+    """The train rows that `recommend` has of an adapter's domain: of one that went on, more."""
+    own = chosen.beside(adapter.info).base.info
+    if (own.split, own.data) == (chosen.base.info.split, chosen.base.info.data):
+        return train
+    domain = adapter.info.domain
+    frame, _ = own.data.read_again(own.split, paths, learns=False, domain=domain)
+    return frame.filter(pl.col("split") == "train")
 
 
 def open_any(folder: Path, ready: Ready) -> StoredIndex | StoredDomain:

@@ -45,7 +45,8 @@ def merge_adapter(
     named = find_adapter(store, text, base, listen)
     chosen = base_of(store, named, base, listen)
     (adapter,) = load_all([named], chosen)
+    whole = merged_base(chosen.beside(adapter.info).base, adapter)
     with atomic_dir(out) as folder:
-        save_base(merged_base(chosen.base, adapter), folder)
+        save_base(whole, folder)
     stored = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return MergedInto(named, load_base(out), out, stored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,8 @@ def evaluate_by(
         need = "its candidate lists: --candidates FILE" if candidates is None else "no --candidates"
         raise ConfigError(f"Protocol {name} was asked for. Expected {need}.")
     ready = prepare(settings, domain, store, base, adapter, protocol.part, paths, listen)
+    # Who had what is all that the published protocols know: a repeated pair is one.
+    ready = replace(ready, arena=ready.arena.by_pairs())
     per_case = _full(ready, protocol) if protocol.lists == "none" else None
     if per_case is None:
         lists = (

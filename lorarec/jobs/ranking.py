@@ -59,6 +59,13 @@ class Arena:
         counts = popularity_scores(rows[rows >= 0], np.arange(len(items)))
         return replace(self, catalogue=items, popularity=counts)
 
+    def by_pairs(self) -> Arena:
+        """The same domain with popularity in train users: a repeated pair counts once."""
+        train = self.frame.filter(pl.col("split") == "train").unique(["user_id", "item_id"])
+        rows = self.catalogue.rows(train["item_id"])
+        counts = popularity_scores(rows, np.arange(len(self.catalogue)))
+        return replace(self, popularity=counts)
+
     def seen(self, users: pl.Series, parts: tuple[str, ...]) -> sparse.csr_matrix:
         """What users have interacted with in some parts: bool CSR (users, catalogue)."""
         rows = self.frame.filter(pl.col("split").is_in(parts) & pl.col("user_id").is_in(users))

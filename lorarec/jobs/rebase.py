@@ -11,6 +11,7 @@ import polars as pl
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
+from lorarec.data.splits import SplitRecord
 from lorarec.errors import ConfigError, LorarecError, NotFoundError, did_you_mean
 from lorarec.evaluation.evaluate import compare
 from lorarec.jobs.choose import Chosen, choose_base
@@ -97,7 +98,8 @@ def rebase(
 
     Raises:
         NotFoundError: There is no such adapter or base.
-        ConfigError: It is on the new base already.
+        ConfigError: It is on the new base already, or may have been trained on what the new base's
+            split holds out.
         LorarecError: The one adapter that was asked for, or all of them, could not be rebased.
     """
     new = choose_base(store, None if to == NEWEST else to, listen)
@@ -115,7 +117,9 @@ def rebase(
         if len(named) > 1:
             listen.say(f"{each.info.domain}: {place + 1} of {len(named)} adapters.")
         try:
-            done.append(_rebase(settings, store, each, new, frame, source, base, max_loss, listen))
+            done.append(
+                _rebase(settings, store, each, new, frame, source, base, paths, max_loss, listen)
+            )
         except LorarecError as error:
             if len(named) == 1:
                 raise
@@ -135,6 +139,7 @@ def _rebase(
     frame: pl.DataFrame,
     source: DataSource,
     base: str | None,
+    paths: Sequence[Path],
     max_loss: float | None,
     listen: Listener,
 ) -> Rebased:
@@ -143,11 +148,20 @@ def _rebase(
     set_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     domain = adapter.info.domain
+    split = _held_out(named, old, new, adapter)
+    if split != new.base.info.split:
+        listen.say(
+            f"{named.name} was trained on rows up to {split.t_valid}, later than the new base: "
+            f"what follows is split there."
+        )
+        new = new.at(split)
+        frame, source = new.base.info.data.read_again(split, paths, domain=domain)
     data = domain_data(new.base, frame, domain)
     alignment = aligned(old.base, new.base)
     start, found = _start(adapter, old, new, data, alignment, settings.adapt.grown_ridge)
     listen.say(_sentence(named, alignment, found))
-    trained = search(settings, adapter.info.config, new.base, data, device, listen, None, start)
+    config = adapter.info.config.model_copy(update={"seed": settings.train.seed})
+    trained = search(settings, config, new.base, data, device, listen, None, start)
     blank = _blank(adapter, new, data, source)
     made = completed(trained, replace(blank, model=trained.model))
     arms: dict[str, Adapter | None] = {
@@ -267,6 +281,30 @@ def _measured(
         confidence=settings.evaluate.confidence,
     )
     return Validated(results, differences)
+
+
+def _held_out(named: Named, old: Chosen, new: Chosen, adapter: Adapter) -> SplitRecord:
+    """The split to train and measure at: nothing that the old adapter has learnt is held out by it.
+
+    What an adapter has learnt is carried over, so a row that trained it may not be measured on.
+
+    Raises:
+        ConfigError: No split is known to hold out other rows than those that trained it.
+    """
+    split, before = new.base.info.split, adapter.info.split
+    if split.used == before.used == "time":
+        if before.t_valid is None or split.t_valid is None or before.t_valid <= split.t_valid:
+            return split
+        later = split.model_copy(update={"t_end": None}).cut_at(before.cutoffs)
+        return later.model_copy(update={"counts": {}, "repeats": {}, "core": None, "notes": []})
+    told = split.used == before.used == "column" and not split.follows_the_rows
+    if not told and (why := _seen(old, new, adapter)):
+        raise ConfigError(
+            f"{named.name} cannot be carried over: {why}, and what was learnt of them would come "
+            f"along. Expected both to be split by time, or of the same logs and split; begin anew: "
+            f"lorarec adapt --domain {adapter.info.domain} --base {new.run or 'NEWBASE'}"
+        )
+    return split
 
 
 def _seen(old: Chosen, new: Chosen, adapter: Adapter) -> str:

@@ -96,7 +96,7 @@ def prepare(
             f"Make one: lorarec adapt --domain {domain} --rank 8"
         )
     if found is not None:
-        chosen = chosen.at(found.info.split)
+        chosen = chosen.beside(found.info)
     return ready_of(domain_rows(chosen.base, domain, paths), domain, chosen.base, found)
 
 

@@ -20,8 +20,9 @@ from lorarec.jobs.peer_arms import PEERS, peer_arm, rank_peer
 from lorarec.jobs.ranking import Arena
 from lorarec.jobs.reading import trained_ids
 from lorarec.jobs.scorer import Scorer
-from lorarec.lora.adapter import Adapter, load_adapter
-from lorarec.tracking.registry import newest, resolve
+from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
+from lorarec.record import load_record
+from lorarec.tracking.registry import finished, resolve
 from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device, set_threads
 
@@ -83,19 +84,47 @@ def bias_arm(
     """
     own = settings.with_options({"adapt.targets": "bias", "adapt.rank": 1})
     config = shape(own, chosen.base)
-    found = newest(
-        store,
-        "adapt",
-        domain=domain,
-        base_digest=chosen.base.digest,
-        data_digest=source.digest,
-        recipe=recipe(own, config),
-    )
+    found = made_before(store, "adapt", domain, chosen, source, recipe(own, config))
     if found is not None:
-        listen.say(f"Bias alone: {found.uri}, made before with the same settings.")
-        return load_adapter(resolve(store, found.uri, "adapter")[0], chosen.base)
+        listen.say(f"Bias alone: {found[1]}, made before with the same settings.")
+        return found[0]
     listen.say("Bias alone: none made this way yet; training it.")
     trained = train_adapter(
         own, config, domain, store, chosen, frame, source, listen, compared=True
     )
     return trained.adapter
+
+
+def made_before(
+    store: Store, kind: str, domain: str, chosen: Chosen, source: DataSource, made_like: str
+) -> tuple[Adapter, str] | None:
+    """The newest adapter that was made the same way, of the same logs at the same cut-offs.
+
+    An adapter that moved on to later cut-offs shares base and logs with one that did not, and what
+    was trained beside it has seen rows that are held out of the other.
+
+    Args:
+        store: Where to look.
+        kind: Of its run: `adapt` or `full`.
+        domain: Its name.
+        chosen: The base, beside the split that it was trained with.
+        source: The logs.
+        made_like: Its `recipe`.
+
+    Returns:
+        The adapter and the URI of its run; None where there is none.
+    """
+    split = chosen.base.info.split
+    for info in finished(
+        store,
+        [kind],
+        domain=domain,
+        base_digest=chosen.base.digest,
+        data_digest=source.digest,
+        recipe=made_like,
+        cutoff=None if split.t_test is None else str(split.t_test),
+    ):
+        folder, _ = resolve(store, info.uri, "adapter")
+        if load_record(folder / "adapter.json", AdapterInfo).split.cutoffs == split.cutoffs:
+            return load_adapter(folder, chosen.base), info.uri
+    return None

@@ -73,7 +73,7 @@ class StoreSource:
                 )
             shared = self._base(info.base_digest)
             adapter = load_adapter(folder, shared)
-            base = Chosen(shared, None).at(adapter.info.split).base
+            base = Chosen(shared, None).beside(adapter.info).base
         rows = domain_rows(base, domain, self.paths)
         return Snapshot(ready_of(rows, domain, base, adapter), version, shared)
 

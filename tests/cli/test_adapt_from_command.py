@@ -62,6 +62,9 @@ def test_json_is_all_of_stdout(world: World, ran: Ran, more: Path) -> None:
     [
         (("--domain", "books", "--from", "books", "--rank", "4"), "--rank 4 stands beside --from"),
         (("--domain", "books", "--from", "books", "--targets", "bias"), "--targets bias stands"),
+        (("--domain", "books", "--from", "books", "--set", "adapt.rank=4"), "--set adapt.rank=4"),
+        (("--domain", "books", "--from", "books", "--set", "adapt.alpha = 2"), "of its adapter"),
+        (("--set", "adapt.grown_ridge=2", "--domain", "books", "--from", "books"), "new ids begin"),
         (("--all-domains", "--from", "books"), "from one adapter"),
         (("--domain", "books", "--freeze-shared"), "goes with --from ADAPTER"),
         (("--domain", "movies", "--from", "books"), "is of domain 'books'"),
@@ -137,3 +140,42 @@ def test_an_adapter_of_a_domain_that_the_base_never_had_goes_on(
     assert done.json["new"]["rows"] == 30
     info = load_record(world.artifacts(done.json["run"]) / "adapter" / "adapter.json", AdapterInfo)
     assert [each.paths for each in info.trained_on] == [[str(apart)], [str(more)]]
+
+
+def test_later_commands_read_the_rows_that_it_went_on_with(
+    world: World, ran: Ran, tmp_path: Path
+) -> None:
+    """What was appended, and trained it, is had: it is evaluated and served after that."""
+    data, before, after = tmp_path / "prepared", tmp_path / "a.parquet", tmp_path / "b.parquet"
+    moments = world.frame["timestamp"]
+    end, valid, test = (int(moments.quantile(q)) for q in (0.6, 0.8, 0.9))  # type: ignore[arg-type]
+    world.frame.filter(pl.col("timestamp") < end).write_parquet(before)
+    later = world.frame.filter(pl.col("timestamp") >= end)
+    new = later.filter(pl.col("domain") == "books").head(1).with_columns(item_id=pl.lit("new item"))
+    pl.concat([later, new]).write_parquet(after)
+    assert ran("data", "prepare", before, data).code == 0
+    assert ran("pretrain", "--data", data).code == 0
+    assert ran("adapt", "--domain", "books").code == 0
+    assert ran("data", "append", data, after, "--cutoff", f"{valid},{test}").code == 0
+    assert ran("adapt", "--domain", "books", "--from", "books").code == 0
+    found = ran("evaluate", "--domain", "books", "--arms", "popularity,base,lora", "--json")
+    assert found.code == 0, found.err
+    assert "other logs" not in found.err
+    books = world.frame.filter(pl.col("domain") == "books")
+    users = books.filter(pl.col("timestamp") >= test)["user_id"].n_unique()
+    assert found.json["arms"]["lora"]["counts"]["users"] == users
+    user = new["user_id"][0]
+    had = set(books.filter(user_id=user)["item_id"]) | {"new item"}
+    assert ran("index", "all", "--out", "all").code == 0
+    for index in ((), ("--index", "all")):
+        asked = ("recommend", "--domain", "books", "--user", user, "--k", "500", "--json")
+        items = {each["item"] for each in ran(*asked, *index).json["items"]}
+        assert not items & had
+        others = ran("recommend", "--domain", "books", "--user", "nobody", "--k", "500", "--json",
+                     *index).json["items"]  # fmt: skip
+        assert "new item" in {each["item"] for each in others}
+    assert ran("adapters", "truncate", "books", "--rank", "1").code == 0
+    assert ran("adapters", "merge", "books", "--out", "merged").code == 0
+    served = ("recommend", "--domain", "books", "--user", "nobody", "--k", "500", "--json")
+    merged = ran(*served, "--base", "merged", "--adapter", "none").json["items"]
+    assert "new item" in {each["item"] for each in merged}

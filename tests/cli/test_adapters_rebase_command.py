@@ -64,6 +64,7 @@ def test_a_gate_that_says_no_exits_with_1_and_keeps_nothing(world: World, ran: R
     [
         ((), "Expected either an ADAPTER or --all."),
         (("games", "--all"), "Expected either an ADAPTER or --all."),
+        (("games", "--set", "adapt.rank=4"), "--set adapt.rank=4 was given"),
         (("nothing",), "There is no adapter 'nothing' to rebase"),
     ],
 )

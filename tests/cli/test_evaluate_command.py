@@ -231,3 +231,9 @@ def test_slices_and_drift_are_in_the_json(world: World, ran: Ran) -> None:
     assert {"novelty_at_20", "popularity_bias_at_20"} <= set(found["arms"]["lora"]["coverage"])
     assert 0 < found["drift"]["items_by_chance"] < 1
     assert 0 < found["drift"]["items"] < 1
+
+
+def test_on_validation_it_is_said_what_was_chosen_there(world: World, ran: Ran) -> None:
+    asked = ("evaluate", "--domain", "books", "--arms", "base,lora")
+    assert "were chosen on valid" in ran(*asked, "--on", "valid").err
+    assert "were chosen on valid" not in ran(*asked).err

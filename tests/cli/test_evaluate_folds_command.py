@@ -47,6 +47,18 @@ def test_each_window_is_trained_on_what_came_before_it(world: World, ran: Ran) -
     assert newest_base(world.store) == before
 
 
+def test_a_domain_that_the_base_has_not_seen_is_kept_out_of_every_fold(
+    world: World, ran: Ran
+) -> None:
+    times = world.frame["timestamp"]
+    window = f"{(int(times.max()) - int(times.min())) // 86_400 // 8}d"  # type: ignore[arg-type]
+    asked = ("--domain", "games", "--arms", "base", "--base", world.other_base)
+    done = ran("evaluate", *asked, "--folds", "1", "--window", window, "--json")
+    assert done.code == 0, done.err
+    base = world.load(done.json["folds"][0]["base"])
+    assert base.info.excluded_domains == ["games"]
+
+
 def test_what_does_not_fit_exits_with_2(world: World, ran: Ran) -> None:
     for arguments, words in (
         (("--folds", "2"), "--folds and --window together"),

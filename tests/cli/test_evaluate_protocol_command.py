@@ -34,7 +34,7 @@ def write_lists(world: World, path: Path) -> pl.DataFrame:
     return lists.with_columns(
         counts=pl.Series(
             [
-                [train.filter(item_id=item).height for item in (positive, *others)]
+                [train.filter(item_id=item)["user_id"].n_unique() for item in (positive, *others)]
                 for positive, others in zip(held["item_id"], negatives, strict=True)
             ]
         )
@@ -45,8 +45,11 @@ def test_the_metric_is_that_of_the_lists_and_the_table_has_what_was_published(
     world: World, ran: Ran, tmp_path: Path
 ) -> None:
     lists = write_lists(world, tmp_path / "lists.parquet")
-    file = str(tmp_path / "lists.parquet")
-    done = ran("evaluate", *CHEAP, "--protocol", "xmarket-ecir23", "--candidates", file, "--json")
+    file, logs = str(tmp_path / "lists.parquet"), tmp_path / "twice.parquet"
+    some = world.frame.filter(domain="books").sort("timestamp").head(200)
+    pl.concat([world.frame, some]).write_parquet(logs)  # a repeated pair is one
+    options = ("--protocol", "xmarket-ecir23", "--candidates", file, "--data", logs, "--json")
+    done = ran("evaluate", *CHEAP, *options)
     assert done.code == 0, done.err
     ranks = [1 + sum(c >= own for c in others) for own, *others in lists["counts"].to_list()]
     expected = np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0.0 for rank in ranks])
@@ -77,6 +80,8 @@ def test_what_does_not_fit_exits_with_2(world: World, ran: Ran, tmp_path: Path) 
         (("--protocol", "wsdm22"), "--candidates FILE"),
         (("--protocol", "cdr-999", "--k", "5"), "cut-offs"),
         (("--candidates", "x.parquet"), "--protocol NAME"),
+        (("--protocol", "cdr-999", "--on", "valid"), "its own part"),
+        (("--protocol", "cdr-999", "--folds", "2", "--window", "7d"), "--folds"),
         (("--protocol", "wsdm22", "--candidates", str(tmp_path)), "no parquet table"),
     ):
         done = ran("evaluate", *CHEAP, *arguments)

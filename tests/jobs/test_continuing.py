@@ -347,6 +347,30 @@ def test_full_fine_tuning_beside_it_is_of_the_same_cut_off(world: World, go: Go)
     assert full == [str(cuts[1]), str(before)]
 
 
+@pytest.mark.parametrize("cuts", [(0.9, 0.95), (0.85, None)])
+def test_what_is_trained_beside_it_has_the_same_rows_held_out(
+    world: World, go: Go, cuts: tuple[float, float | None]
+) -> None:
+    arms = world.settings.with_options({"evaluate.arms": ["bias", "full", "lora"]})
+    evaluate(arms, "books", world.store)
+    moments, before = world.frame["timestamp"], loaded(world, world.adapter).info.split
+    later = [before.t_test if q is None else int(moments.quantile(q)) for q in cuts]  # type: ignore[arg-type]
+    go(settings={"data.cutoffs": later})
+    words = Words()
+    evaluate(arms, "books", world.store, listen=words.listener)
+    for arm in ("Bias alone", "Full fine-tuning"):
+        assert f"{arm}: none made this way yet" in words
+    words = Words()
+    evaluate(arms, "books", world.store, listen=words.listener)
+    assert "none made this way yet" not in words
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_the_seed_that_is_asked_for_draws(world: World, more: pl.DataFrame, go: Go) -> None:
+    made = [go(more, world.adapter, {"train.seed": seed}).adapter.info.digest for seed in (0, 0, 7)]
+    assert made[0] == made[1] != made[2]
+
+
 def test_an_earlier_cut_off_is_refused(world: World, go: Go) -> None:
     cuts = [int(world.frame["timestamp"].quantile(q)) for q in (0.3, 0.4)]  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Expected that moment or a later one"):

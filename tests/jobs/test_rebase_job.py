@@ -7,6 +7,8 @@ import pytest
 from world import OUTSIDE, Words, World
 
 from lorarec.errors import ConfigError, NotFoundError
+from lorarec.jobs.evaluate import evaluate
+from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.rebase import Rebased, rebase
 from lorarec.lora.adapter import load_adapter
 from lorarec.lora.state import AdapterState
@@ -78,18 +80,29 @@ def test_ids_that_the_new_base_lacks_are_grown(world: World) -> None:
     assert len(now.grown["users"]) + len(now.grown["items"]) == done.counts["lost"]
 
 
-def test_an_old_adapter_that_may_have_seen_what_is_held_out_is_not_an_arm(world: World) -> None:
-    first = int(world.frame["timestamp"].quantile(0.5))  # type: ignore[arg-type]
-    second = int(world.frame["timestamp"].quantile(0.7))  # type: ignore[arg-type]
+def test_what_trained_the_old_adapter_is_held_out_by_no_split_after_it(world: World) -> None:
+    """Its factors are carried over: on an earlier cut-off they would be tested on what they saw."""
+    first, second = (int(world.frame["timestamp"].quantile(q)) for q in (0.5, 0.7))  # type: ignore[arg-type]
     early = world.settings.with_options({"data.cutoffs": [first, second]})
-    from lorarec.jobs.pretrain import pretrain
-
     new = pretrain(early, [world.logs], world.store)
+    before = world.load(world.base).info.split
     words = Words()
     done = one(world, world.adapter, new.run, words)
+    assert f"trained on rows up to {before.t_valid}, later than the new base" in words
+    assert done.adapter.info.split.cutoffs == before.cutoffs
+    assert world.run(str(done.run)).tag("cutoff") == str(before.t_test)
     assert done.measured is not None
-    assert list(done.measured.results) == ["base", "carried", "rebased"]
-    assert "its cut-off is later" in words
+    assert list(done.measured.results) == ["old", "base", "carried", "rebased"]
+    found = evaluate(world.settings, "books", world.store, new.run)
+    assert world.run(found.run).tag("cutoff") == str(before.t_test)
+
+
+def test_where_no_cut_off_tells_it_nothing_is_carried_over(world: World) -> None:
+    new = world.pretrain(world.frame, split="random").run
+    with pytest.raises(
+        ConfigError, match=r"was split otherwise.* would come along.*adapt --domain"
+    ):
+        one(world, world.adapter, new)
 
 
 def test_a_domain_is_looked_up_on_other_bases_alone(world: World) -> None:
