@@ -31,6 +31,7 @@ COMMANDS = {
     "adapt": "Train a LoRA adapter for one domain.",
     "adapters": "List, compare, combine and shrink adapters.",
     "evaluate": "Compare popularity, base, adapter and full fine-tuning.",
+    "report": "Write one page about what was compared.",
     "index": "Build, show and change indexes of a domain's items, or of all.",
     "recommend": "Rank a domain's items for a user, or for many in a file.",
     "score": "Score given pairs of users and items, in their order.",

@@ -40,6 +40,7 @@ KINDS = (
     "truncate",
     "quantize",
     "peft-import",
+    "report",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"
