@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorarec.evaluation.chart_style import CHOSEN, LINE, MUTED, new_axes
+from lorarec.evaluation.chart_style import CHOSEN, INK, LINE, MUTED, new_axes
 from lorarec.evaluation.one_standard_error import Standing
 
 if TYPE_CHECKING:
@@ -151,11 +151,12 @@ def figure_of(
     axes.set_xscale("log", base=2)
     axes.set_xticks(ranks, [str(rank) for rank in ranks])
     axes.minorticks_off()
-    axes.set_xlabel("rank")
-    axes.set_ylabel("validation recall@20")
+    size = 10 if width >= WIDTH else 9
+    axes.set_xlabel("rank", fontsize=size)
+    axes.set_ylabel("validation recall@20", fontsize=size)
     if title:
         axes.set_title(title, loc="left", fontsize=11, pad=10)
-    axes.legend(fontsize=9 if width >= WIDTH else 8, framealpha=0, edgecolor="none")
+    axes.legend(fontsize=size - 1, framealpha=0, edgecolor="none", labelcolor=INK)
     users = f"{curve.users:,} validation users; standard error of the best's mean {best.error:.4f}"
     figure.supxlabel("\n".join(filter(None, (note, users))), fontsize=8, color=MUTED)
     return figure

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 
+from lorarec.config.arms import Arm
 from lorarec.errors import NotFoundError
 from lorarec.evaluation.calibration import ScoreSample
 from lorarec.evaluation.rank_curve import RankCurve, read_curve
@@ -39,13 +40,15 @@ def evaluation_of(store: Store, info: RunInfo) -> Evaluation | None:
     record = artifact_json(store, info, "evaluation.json")
     if record is None:
         return None
-    arms = record["arms"]
+    # JSON artifacts are sorted by name; arms have an order of their own.
+    order = [arm for arm in get_args(Arm) if arm in record["arms"]]
+    arms = {arm: record["arms"][arm] for arm in (*order, *record["arms"])}
     return Evaluation(
         domain=record["domain"],
         part=record["part"],
         run=info.uri,
         arms=arms,
-        minus_base=record["minus_base"],
+        minus_base={a: record["minus_base"][a] for a in arms if a in record["minus_base"]},
         drift=record.get("drift") or {},
         gains=_gains(store, info, arms) if "base" in arms else {},
         scores={a: ScoreSample.from_json(s) for a, s in (record.get("scores") or {}).items()},

@@ -81,6 +81,11 @@ class Section:
     intro: str
     blocks: list[Block] = field(default_factory=list)
 
+    def pictures_first(self) -> Section:
+        """The same section with its pictures, side by side where there is room, before the rest."""
+        self.blocks.sort(key=lambda block: not isinstance(block, Chart))
+        return self
+
     def or_missing(self, why: str) -> Section:
         """The same section; with the reason where it has nothing."""
         if not self.blocks:

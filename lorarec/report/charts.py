@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from lorarec.report.content import Evaluation, Training
 
-WIDTH = 4.9
-"""Inches: 9 points are then 9 pixels on a phone."""
-HEIGHT = 3.1
+WIDTH = 4.4
+"""Inches: 9 points are then 10 pixels on a phone."""
+HEIGHT = 3.2
 PARTS = {
     "known_users": "known users",
     "new_users": "new users",
@@ -78,36 +78,45 @@ def by_cut(evaluation: Evaluation) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("k", fontsize=9)
     axes.set_ylabel("recall@k", fontsize=9)
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
 def by_size(evaluation: Evaluation, key: str) -> Figure:
-    """Recall of each arm against how many numbers it trained."""
+    """Recall of each arm against how many numbers it trained; the base, which trained none, is a
+    line."""
+    from matplotlib.ticker import EngFormatter
+
     figure, axes = new_axes(WIDTH, HEIGHT)
-    sized = {a: r for a, r in evaluation.arms.items() if r["parameters"] is not None}
-    for place, (arm, result) in enumerate(sized.items()):
+    for place, (arm, result) in enumerate(evaluation.arms.items()):
         color, marker = style_of(arm, place)
         cell = result["metrics"][key]
-        ends = [[cell["mean"] - cell["low"]], [cell["high"] - cell["mean"]]]
-        axes.errorbar(
-            [result["parameters"]], [cell["mean"]], yerr=ends, color=color, marker=marker,
-            markersize=7, capsize=3, linewidth=1.4, linestyle="none", label=plain(arm),
-        )  # fmt: skip
-    least = min((r["parameters"] for r in sized.values() if r["parameters"]), default=10)
-    axes.set_xscale("symlog", linthresh=max(least / 10, 1), linscale=0.4)
+        if arm == "base":
+            axes.axhspan(cell["low"], cell["high"], color=color, alpha=0.12, linewidth=0)
+            axes.axhline(cell["mean"], color=color, linewidth=1.4, linestyle="--", label="base")
+        elif result["parameters"]:
+            ends = [[cell["mean"] - cell["low"]], [cell["high"] - cell["mean"]]]
+            axes.errorbar(
+                [result["parameters"]], [cell["mean"]], yerr=ends, color=color, marker=marker,
+                markersize=7, capsize=3, linewidth=1.4, linestyle="none", label=plain(arm),
+            )  # fmt: skip
+    axes.set_xscale("log")
     axes.minorticks_off()
-    axes.set_xlim(left=-max(least / 10, 1) * 0.3)
-    axes.set_xlabel("numbers that the arm trained (0: none)", fontsize=9)
+    axes.margins(x=0.15)
+    low, high = (round(float(end)) for end in np.log10(axes.get_xlim()))
+    if high - low < 1:
+        axes.set_xticks([10.0**power for power in (low, low + 1)])
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("numbers that the arm trained", fontsize=9)
     axes.set_ylabel(shown(key), fontsize=9)
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
 def slices(evaluation: Evaluation, key: str, arms: Sequence[str]) -> Figure:
     """A metric in each slice, of a few arms beside each other."""
     names = [name for name in PARTS if any(key in _slice(evaluation, a, name) for a in arms)]
-    figure, axes = new_axes(WIDTH, 1.1 + 0.32 * len(names))
+    figure, axes = new_axes(WIDTH, 1.2 + 0.32 * len(names))
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     for place, arm in enumerate(arms):
@@ -128,7 +137,7 @@ def slices(evaluation: Evaluation, key: str, arms: Sequence[str]) -> Figure:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(shown(key), fontsize=9)
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
@@ -157,7 +166,7 @@ def curve(trainings: Sequence[Training], which: str) -> Figure:
     labels = {"loss": "training loss", "recall": "validation recall@20"}
     axes.set_ylabel(labels[which], fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
@@ -165,7 +174,7 @@ def gains(values: Mapping[str, Any], key: str) -> Figure:
     """How many users gain and lose how much by an arm: a histogram of those that are not level."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_axes(WIDTH, 2.6)
+    figure, axes = new_axes(WIDTH, 2.8)
     found = np.concatenate([np.asarray(v, dtype=np.float64) for v in values.values()])
     moved = found[found != 0]
     edges = np.linspace(-1, 1, 21)
@@ -179,7 +188,7 @@ def gains(values: Mapping[str, Any], key: str) -> Figure:
     axes.set_xlabel(f"the user's {shown(key)} minus the frozen base's", fontsize=9)
     axes.set_ylabel("users", fontsize=9)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
@@ -200,7 +209,7 @@ def reliability(found: Calibration) -> Figure:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("tenth of all scores, lowest first", fontsize=9)
     axes.set_ylabel("share that is held out", fontsize=9)
-    _legend(axes)
+    _legend(figure, axes)
     return figure
 
 
@@ -215,10 +224,12 @@ def _slice(evaluation: Evaluation, arm: str, name: str) -> Mapping[str, Mapping[
     return found
 
 
-def _legend(axes: Axes) -> None:
-    handles, _ = axes.get_legend_handles_labels()
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the axes, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(
-            fontsize=8, framealpha=0, labelcolor=INK,
-            ncols=2 if len(handles) > 4 else 1,
+        widest = max(map(len, labels))
+        figure.legend(
+            handles, labels, fontsize=8, frameon=False, labelcolor=INK,
+            loc="outside lower center", ncols=2 if widest > 14 else 4,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from lorarec.report.content import Content, Evaluation
 NONE_EVALUATED = (
     "No evaluation was found on this base. Make one: lorarec evaluate --domain D, or --all-domains."
 )
-_VERDICTS = {"better": ("better", "good"), "worse": ("worse", "bad"), "level": ("", "")}
+_MARKS = {"better": "good", "worse": "bad", "level": ""}
 
 
 def slug(domain: str, content: Content) -> str:
@@ -59,7 +59,7 @@ def compared(content: Content, drawn: int) -> list[Section]:
                 f"{evaluation.domain}: recall by k. {told}.",
             )
         )
-    return [arms.or_missing(NONE_EVALUATED), by_cut.or_missing(NONE_EVALUATED)]
+    return [arms.pictures_first().or_missing(NONE_EVALUATED), by_cut.or_missing(NONE_EVALUATED)]
 
 
 def _forest(evaluation: Evaluation, key: str, content: Content) -> Chart:
@@ -81,51 +81,60 @@ def _table(evaluation: Evaluation, content: Content) -> Table:
     keys = [f"recall_at_{content.k}", f"ndcg_at_{content.k}"]
     rows = []
     for arm, result in evaluation.arms.items():
-        cells = [result["metrics"][key] for key in keys]
+        recall, ndcg = (result["metrics"][key] for key in keys)
         found = evaluation.minus_base.get(arm, {}).get(keys[0])
         coverage = result["coverage"].get(f"catalogue_coverage_at_{content.k}")
-        row: list[Cell | str] = [arm]
-        row += [Cell(f"{c['mean']:.4f}", f"[{c['low']:.4f}, {c['high']:.4f}]") for c in cells]
-        row.append(_difference(found) if found else Cell("-"))
-        row.append(f"{result['parameters']:,}" if result["parameters"] is not None else "-")
-        row.append(f"{coverage:.0%}" if coverage is not None else "-")
-        rows.append(row)
+        rows.append(
+            [
+                arm,
+                _ends(recall),
+                _difference(found) if found else "-",
+                f"{found['p_value']:.3f}" if found else "-",
+                _ends(ndcg),
+                "-" if result["parameters"] is None else f"{result['parameters']:,}",
+                "-" if coverage is None else f"{coverage:.0%}",
+            ]
+        )
     return Table(
         f"{evaluation.domain}, {evaluation.part}",
-        ["arm", *map(shown, keys), f"{shown(keys[0])} minus base", "trained numbers", "coverage"],
+        ["arm", shown(keys[0]), "minus base", "p", shown(keys[1]), "trained numbers", "coverage"],
         rows,
-        "p of the paired bootstrap, of this domain alone. Coverage: share of the catalogue that "
-        f"was recommended to anybody within {content.k}.",
+        f"Minus base: of {shown(keys[0])}; p of the paired bootstrap, of this domain alone. "
+        f"Coverage: share of the catalogue that was recommended to anybody within {content.k}.",
     )
+
+
+def _ends(found: Mapping[str, float]) -> Cell:
+    return Cell(f"{found['mean']:.4f}", f"[{found['low']:.4f}, {found['high']:.4f}]")
 
 
 def _difference(found: Mapping[str, float]) -> Cell:
     low, high = found["low"], found["high"]
     mark = "good" if low > 0 else "bad" if high < 0 else ""
-    text = f"{found['mean']:+.4f}"
-    small = f"[{low:+.4f}, {high:+.4f}] p {found['p_value']:.3f}"
-    return Cell(text, small, mark)
+    return Cell(f"{found['mean']:+.4f}", f"[{low:+.4f}, {high:+.4f}]", mark)
 
 
 def _over_domains(content: Content, key: str) -> Table:
-    rows = []
-    for row in content.holm:
-        if row["metric"] != key:
-            continue
-        ends = row["interval"]
-        verdict, mark = _VERDICTS[row["verdict"]]
-        rows.append(
-            [
-                row["domain"], row["arm"],
-                Cell(f"{ends['mean']:+.4f}", f"[{ends['low']:+.4f}, {ends['high']:+.4f}]"),
-                f"{row['adjusted']:.3f}",
-                Cell(verdict or "level", mark=mark),
-            ]
-        )  # fmt: skip
+    found = {(row["domain"], row["arm"]): row for row in content.holm if row["metric"] == key}
+    domains, arms = (list(dict.fromkeys(pair[at] for pair in found)) for at in (0, 1))
+    rows: list[list[Cell | str]] = []
+    for domain in domains:
+        row: list[Cell | str] = [domain]
+        for arm in arms:
+            one = found.get((domain, arm))
+            if one is None:
+                row.append("-")
+                continue
+            verdict, mark = one["verdict"], _MARKS[one["verdict"]]
+            text = f"{one['interval']['mean']:+.4f} {verdict}"
+            row.append(
+                Cell(text, f"{_difference(one['interval']).small} p {one['adjusted']:.3f}", mark)
+            )
+        rows.append(row)
     return Table(
         f"All domains: {shown(key)} minus the frozen base",
-        ["domain", "arm", "difference", "p (Holm)", "verdict"],
+        ["domain", *arms],
         rows,
-        "Brackets and p are corrected over domains by Holm's procedure; worse is negative "
-        "transfer.",
+        "Brackets and p are corrected over domains by Holm's procedure; level: no difference "
+        "beyond chance; worse: negative transfer.",
     )

@@ -178,7 +178,7 @@ def _slices(content: Content) -> Section:
                 Chart(
                     f"slices-{slug(evaluation.domain, content)}",
                     charts.slices(evaluation, key, pair),
-                    f"{evaluation.domain}: {shown(key)} by slice, 95 % intervals",
+                    f"{evaluation.domain}: {shown(key)} by slice, with intervals",
                     f"{evaluation.domain}: the numbers are in the table {evaluation.domain}, "
                     f"slices.",
                 )
@@ -186,7 +186,7 @@ def _slices(content: Content) -> Section:
         section.blocks.append(
             Table(f"{evaluation.domain}, slices: {shown(key)}", ["slice", "users", *arms], rows)
         )
-    return section.or_missing("No evaluation here recorded slices.")
+    return section.pictures_first().or_missing("No evaluation here recorded slices.")
 
 
 def _sliced(
