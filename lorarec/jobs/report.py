@@ -318,5 +318,5 @@ class _Held:
                 # An adapter that went on has a later cut-off than its base.
                 frame, _ = chosen.base.info.data.read_again(chosen.base.info.split)
             arena = Arena.of(frame, evaluation.domain)
-            found += listed(arena, chosen, adapter, users, evaluation.part, titles)
+            found += listed(arena, chosen, adapter, users, evaluation.part, k, titles)
         return found

@@ -16,8 +16,6 @@ from lorarec.jobs.ranking import Arena
 from lorarec.lora.adapter import Adapter
 from lorarec.report.content import Listed
 
-LENGTH = 10
-"""Items of a list."""
 HAD = 5
 """Train items that are named."""
 
@@ -86,6 +84,7 @@ def listed(
     adapter: Adapter,
     users: list[tuple[str, str]],
     part: str,
+    k: int,
     titles: Mapping[str, str],
 ) -> list[Listed]:
     """The lists of users, as the evaluation ranked.
@@ -96,13 +95,14 @@ def listed(
         adapter: Of the domain on it.
         users: Ids, and why they are shown.
         part: What is held out.
+        k: Items of a list: as many as what the users were chosen by looks at.
         titles: Title by item id; an item without one is shown by its id.
     """
     ids = pl.Series("user_id", [user for user, _ in users], dtype=pl.String)
     seen = arena.seen(ids, parts_seen(part))
     catalogue = arena.catalogue.series
     ranked = [
-        arena.rank(arena.scorer(chosen.base, own), ids, LENGTH, seen)[0] for own in (None, adapter)
+        arena.rank(arena.scorer(chosen.base, own), ids, k, seen)[0] for own in (None, adapter)
     ]
 
     def named(items: pl.Series) -> list[str]:

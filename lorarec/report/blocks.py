@@ -42,6 +42,11 @@ class Table:
     note: str = ""
 
     @property
+    def narrow(self) -> bool:
+        """Whether two of its kind have room side by side."""
+        return len(self.columns) <= 5
+
+    @property
     def cells(self) -> list[list[Cell]]:
         """The rows, all as cells."""
         return [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in self.rows]

@@ -79,7 +79,7 @@ def _forest(evaluation: Evaluation, key: str, content: Content) -> Chart:
 
 def _table(evaluation: Evaluation, content: Content) -> Table:
     keys = [f"recall_at_{content.k}", f"ndcg_at_{content.k}"]
-    rows = []
+    rows: list[list[Cell | str]] = []
     for arm, result in evaluation.arms.items():
         recall, ndcg = (result["metrics"][key] for key in keys)
         found = evaluation.minus_base.get(arm, {}).get(keys[0])

@@ -37,6 +37,14 @@ def mapped(content: Content) -> Section:
         why = content.missing.get("logs", "The logs were not read.")
         section.blocks.append(Text(why, "missing"))
     section.blocks += [_alike(likeness) for likeness in content.likeness]
+    if content.likeness:
+        section.blocks.append(
+            Text(
+                "Distance of adapters: mean |δa - δb| ÷ (mean |δa| + mean |δb|) over the rows of "
+                "either. 0 is the same, 1 nothing in common or opposite, about 0.71 at a right "
+                "angle. Fuller colour is more alike."
+            )
+        )
     if not content.likeness:
         section.blocks.append(
             Text(
@@ -79,8 +87,6 @@ def _alike(likeness: Likeness) -> Table:
         f"Distance of adapters: {likeness.part}",
         ["", *likeness.names],
         rows,
-        "Mean |δa - δb| ÷ (mean |δa| + mean |δb|) over the rows of either: 0 is the same, 1 "
-        "nothing in common or opposite, about 0.71 at a right angle. Fuller colour is more alike.",
     )
 
 

@@ -276,19 +276,19 @@ def _gains(content: Content) -> Section:
 def _lists(content: Content) -> Section:
     section = Section(
         "lists", "A few users, before and after",
-        "The first items of the frozen base and of the adapter, without what the user had already "
-        "had. A tick marks an item that the user then took. Users are chosen by rule, as said.",
+        f"The first {content.k} items of the frozen base and of the adapter, without what the user "
+        f"had already had. A tick marks an item that the user then took. Users are chosen by rule, "
+        f"as said.",
     )  # fmt: skip
     for listed in content.lists:
         had = ", ".join(listed.had) or "nothing"
         section.blocks.append(
             Columns(
                 f"{listed.domain}: {listed.user}",
-                f"{listed.why}. Had, newest first: {had}.",
+                f"{listed.why}. Had, newest first: {had}. Held out: {', '.join(listed.held_out)}.",
                 (
                     ("Frozen base", listed.before),
                     ("Adapter", listed.after),
-                    ("Held out", [(title, True) for title in listed.held_out]),
                 ),
             )
         )
