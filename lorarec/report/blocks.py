@@ -16,7 +16,7 @@ class Text:
 
     text: str
     kind: str = "text"
-    """`text`, or `missing`: why there is nothing to show."""
+    """`text`; `note`, in small; or `missing`: why there is nothing to show."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Table:
     @property
     def narrow(self) -> bool:
         """Whether two of its kind have room side by side."""
-        return len(self.columns) <= 5
+        small = max((len(cell.small) for row in self.cells for cell in row), default=0)
+        return len(self.columns) <= 5 and small <= 16
 
     @property
     def cells(self) -> list[list[Cell]]:

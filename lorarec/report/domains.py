@@ -42,7 +42,8 @@ def mapped(content: Content) -> Section:
             Text(
                 "Distance of adapters: mean |δa - δb| ÷ (mean |δa| + mean |δb|) over the rows of "
                 "either. 0 is the same, 1 nothing in common or opposite, about 0.71 at a right "
-                "angle. Fuller colour is more alike."
+                "angle. Fuller colour is more alike.",
+                "note",
             )
         )
     if not content.likeness:
