@@ -12,7 +12,7 @@ import polars as pl
 
 from lorarec.config import Settings
 from lorarec.data.describe import describe
-from lorarec.errors import ConfigError, LorarecError
+from lorarec.errors import ConfigError, LorarecError, NotFoundError
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
@@ -151,7 +151,7 @@ def _gathered(
     k = _cut(evaluations)
     adapters = _adapters(store, found)
     trained = [training_of(store, info, str(info.domain)) for info in adapters.values()]
-    base_run = None if found.base_run is None else find_run(store, found.base_run[6:])
+    base_run = _base_run(store, found)
     if base_run is not None:
         trained.insert(0, training_of(store, base_run, "base"))
     domains = {e.domain for e in evaluations} | set(adapters)
@@ -170,6 +170,16 @@ def _gathered(
         lists=held.lists(evaluations, k, titles, users),
         missing=missing,
     )
+
+
+def _base_run(store: Store, found: Meant) -> RunInfo | None:
+    """The run that made the base; None where it is not in this store."""
+    if found.base_run is None:
+        return None
+    try:
+        return find_run(store, found.base_run.removeprefix("runs:/"))
+    except NotFoundError:
+        return None
 
 
 def _cut(evaluations: Sequence[Evaluation]) -> int:
@@ -259,6 +269,8 @@ class _Held:
         self.settings, self.store, self.found, self.missing = settings, store, found, missing
         self.chosen: Chosen | None = None
         self.frame: pl.DataFrame | None = None
+        self.digest: str | None = None
+        self.paths = paths
         self.adapters: dict[str, Adapter] = {}
         try:
             if found.base_run is None:
@@ -268,7 +280,8 @@ class _Held:
             for domain, run in adapters.items():
                 folder, _ = resolve(store, run.uri, "adapter")
                 self.adapters[domain] = load_adapter(folder, self.chosen.base)
-            self.frame, _ = info.data.read_again(info.split, paths)
+            self.frame, source = info.data.read_again(info.split, paths)
+            self.digest = source.digest
         except LorarecError as error:
             listen.say(f"Warning: {error}")
             missing["logs"] = f"The logs could not be read. {error}"
@@ -311,12 +324,25 @@ class _Held:
             own = {arm: table for arm, table in tables.items() if table is not None}
             if adapter is None or len(own) < len(tables):
                 continue
+            if run.tag("data_digest") != self.digest:
+                self.missing["lists"] = (
+                    f"The evaluation of {evaluation.domain} read other logs than this report. "
+                    f"Name them: lorarec report --data PATH"
+                )
+                continue
             users = shown_users(own, f"recall_at_{k}", count, self.settings.train.seed)
             chosen = self.chosen.at(adapter.info.split)
-            frame = self.frame
-            if chosen is not self.chosen:
-                # An adapter that went on has a later cut-off than its base.
-                frame, _ = chosen.base.info.data.read_again(chosen.base.info.split)
-            arena = Arena.of(frame, evaluation.domain)
-            found += listed(arena, chosen, adapter, users, evaluation.part, k, titles)
+            try:
+                arena = Arena.of(self._split_as(chosen), evaluation.domain)
+                found += listed(arena, chosen, adapter, users, evaluation.part, k, titles)
+            except LorarecError as error:
+                self.missing["lists"] = f"Lists of {evaluation.domain}: {error}"
         return found
+
+    def _split_as(self, chosen: Chosen) -> pl.DataFrame:
+        """The logs as an adapter splits them: one that went on may have a later cut-off."""
+        assert self.frame is not None
+        if chosen is self.chosen:
+            return self.frame
+        info = chosen.base.info
+        return info.data.read_again(info.split, self.paths)[0]

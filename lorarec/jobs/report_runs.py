@@ -17,6 +17,7 @@ from lorarec.tracking.registry import (
 )
 from lorarec.tracking.store import Store
 
+TEST = "test"
 BASES = ("pretrain", "import")
 ADAPTERS = ("adapt", "full", "sum", "truncate", "quantize", "peft-import")
 
@@ -122,19 +123,27 @@ def _add(store: Store, found: Meant, info: RunInfo) -> None:
 
 
 def _newest_evaluation(store: Store, adapter: RunInfo) -> RunInfo | None:
-    """The newest evaluation with this adapter among its arms."""
-    return newest(
-        store, "evaluate", domain=adapter.domain, base_digest=adapter.tag("base_digest"),
-        adapter_digest=adapter.tag("adapter_digest"),
-    )  # fmt: skip
+    """The newest evaluation with this adapter among its arms, on the test part where there is."""
+    tags = {
+        "domain": adapter.domain,
+        "base_digest": adapter.tag("base_digest"),
+        "adapter_digest": adapter.tag("adapter_digest"),
+    }
+    on_test = newest(store, "evaluate", **tags, part=TEST)
+    return on_test or newest(store, "evaluate", **tags)
 
 
 def _on_base(store: Store, found: Meant, base: RunInfo) -> None:
     _same_base(found, base)
     found.base_run = base.uri
-    for info in finished(store, ["evaluate"], base_digest=found.base_digest):
-        if not info.tag("protocol") and info.domain is not None:
-            found.evaluations.setdefault(info.domain, info)
+    measured = [
+        info
+        for info in finished(store, ["evaluate"], base_digest=found.base_digest)
+        if not info.tag("protocol") and info.domain is not None
+    ]
+    # Stable: newest first, and the test part before any other.
+    for info in sorted(measured, key=lambda info: info.part != TEST):
+        found.evaluations.setdefault(str(info.domain), info)
     together = newest(store, "evaluate-all", base_digest=found.base_digest)
     if together is not None:
         nested = {each.run_id for each in nested_runs(store, together.run_id)}

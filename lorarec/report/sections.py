@@ -292,6 +292,8 @@ def _lists(content: Content) -> Section:
                 ),
             )
         )
+    if content.lists and "lists" in content.missing:
+        section.blocks.append(Text(content.missing["lists"], "missing"))
     return section.or_missing(
         content.missing.get("lists", "No domain here has an adapter and an evaluation.")
     )

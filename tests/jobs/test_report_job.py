@@ -85,6 +85,25 @@ def test_logs_that_are_gone_empty_their_sections_and_no_others(world: World) -> 
     assert any(name.startswith("recall-") for name in found.pictures)
 
 
+def test_the_test_part_goes_before_a_newer_evaluation_of_another(world: World) -> None:
+    settings = world.settings.with_options({"evaluate.arms": "base,lora"})
+    on_test = evaluate(settings, "books", world.store).run
+    evaluate(settings, "books", world.store, part="valid")
+    assert meant(world.store, []).evaluations["books"].uri == on_test
+    assert meant(world.store, [world.adapter]).evaluations["books"].uri == on_test
+
+
+def test_lists_are_not_made_of_other_logs_than_were_evaluated(world: World) -> None:
+    settings = world.settings.with_options({"evaluate.arms": "base,lora"})
+    other = world.folder / "less.parquet"
+    world.frame.head(-5).write_parquet(other)
+    evaluate(settings, "books", world.store, paths=[other])
+    found = report(settings, world.store, [], world.folder / "page.html")
+    assert "other logs" in found.missing["lists"]
+    found = report(settings, world.store, [], world.folder / "page.html", paths=[other])
+    assert found.missing == {}
+
+
 def test_users_are_chosen_by_rule() -> None:
     users = [f"u{n}" for n in range(6)]
     base = pl.DataFrame({"user_id": users, "recall_at_20": [0.5] * 6})
