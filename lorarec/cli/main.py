@@ -34,6 +34,7 @@ COMMANDS = {
     "promote": "Bring an adapter to the gate, to serve where it says yes.",
     "rollback": "Let an earlier champion serve again.",
     "history": "List what has served a domain, and what the gate said.",
+    "report": "Write one page about what was compared.",
     "index": "Build, show and change indexes of a domain's items, or of all.",
     "recommend": "Rank a domain's items for a user, or for many in a file.",
     "serve": "Serve all domains over HTTP, or log them as one MLflow model.",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from lorarec.evaluation.chart_style import CHOSEN, INK, LINE, MUTED, new_axes
 from lorarec.evaluation.one_standard_error import Standing
 
-WIDTH, HEIGHT, DOTS = 7.2, 4.4, 150
-"""Inches, and dots an inch."""
-INK, MUTED, CHOSEN = "#1f4e79", "#6b6b6b", "#c0392b"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 7.2, 4.4
+"""Inches."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,25 @@ class RankCurve:
         }
 
 
-def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
-    """Write the curve as a PNG.
+def read_curve(record: Mapping[str, Any]) -> RankCurve:
+    """The curve that `RankCurve.record` wrote down."""
+    points = {
+        int(point["rank"]): Standing(
+            point["recall"],
+            point["standard_error"],
+            point["behind_best"],
+            point["behind_best_standard_error"],
+        )
+        for point in record["points"]
+    }
+    ndcg = {int(point["rank"]): float(point["ndcg"]) for point in record["points"]}
+    return RankCurve(
+        record["domain"], points, ndcg, record["users"], record["base"], record["chosen"]
+    )
 
-    Bars are one standard error of the difference to the best, the same users ranked by both: where
-    a bar reaches the line of the best, the rule calls the rank as good. The error of the mean
-    itself, which is the same for all ranks but for a little, is told below.
+
+def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
+    """Write the curve as a PNG, as `figure_of` draws it.
 
     Args:
         curve: What to draw.
@@ -83,17 +101,36 @@ def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    figure_of(curve, title, note).savefig(path, format="png")
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DOTS, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+
+def figure_of(
+    curve: RankCurve,
+    title: str = "",
+    note: str = "",
+    width: float = WIDTH,
+    height: float = HEIGHT,
+) -> Figure:
+    """The curve as a figure.
+
+    Bars are one standard error of the difference to the best, the same users ranked by both: where
+    a bar reaches the line of the best, the rule calls the rank as good. The error of the mean
+    itself, which is the same for all ranks but for a little, is told below.
+
+    Args:
+        curve: What to draw.
+        title: A line above it.
+        note: A line below it.
+        width, height: In inches.
+    """
+    figure, axes = new_axes(width, height)
     ranks = sorted(curve.points)
     points = [curve.points[rank] for rank in ranks]
     means = [point.mean for point in points]
     best = curve.points[curve.best]
-    axes.axhline(best.mean, color=INK, linewidth=1, linestyle=":", label=f"best, rank {curve.best}")
+    axes.axhline(
+        best.mean, color=LINE, linewidth=1, linestyle=":", label=f"best, rank {curve.best}"
+    )
     axes.axhline(
         curve.base,
         color=MUTED,
@@ -103,7 +140,7 @@ def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
     )
     axes.errorbar(
         ranks, means, yerr=[point.behind_error for point in points],
-        color=INK, marker="o", markersize=5, linewidth=1.6, capsize=4,
+        color=LINE, marker="o", markersize=5, linewidth=1.6, capsize=4,
         label="adapter, ± SE of its gap to the best",
     )  # fmt: skip
     axes.plot(
@@ -114,14 +151,12 @@ def draw(curve: RankCurve, path: Path, title: str, note: str = "") -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(ranks, [str(rank) for rank in ranks])
     axes.minorticks_off()
-    axes.set_xlabel("rank")
-    axes.set_ylabel("validation recall@20")
-    axes.set_title(title, loc="left", fontsize=11, pad=10)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(fontsize=9, framealpha=1, edgecolor="none")
+    size = 10 if width >= WIDTH else 9
+    axes.set_xlabel("rank", fontsize=size)
+    axes.set_ylabel("validation recall@20", fontsize=size)
+    if title:
+        axes.set_title(title, loc="left", fontsize=11, pad=10)
+    axes.legend(fontsize=size - 1, framealpha=0, edgecolor="none", labelcolor=INK)
     users = f"{curve.users:,} validation users; standard error of the best's mean {best.error:.4f}"
     figure.supxlabel("\n".join(filter(None, (note, users))), fontsize=8, color=MUTED)
-    figure.savefig(path, format="png")
+    return figure

@@ -29,6 +29,7 @@ from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
+from lorarec.jobs.score_samples import score_samples
 from lorarec.jobs.trained_arms import RANKED, Ranker, bias_arm, made_before, ranker
 from lorarec.lora.adapter import Adapter
 from lorarec.lora.config import recorded_rank
@@ -117,9 +118,16 @@ def evaluate(
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
         drift = ready.arena.drift(part)
         run.log_metrics({f"drift_{key}": value for key, value in drift.to_json().items()})
+        scores = score_samples(
+            ready.arena, ready.chosen.base, ready.models, arms, part, settings.train.seed
+        )
         run.log_json(
             "evaluation.json",
-            _report(domain, part, results, differences) | {"drift": drift.to_json()},
+            _report(domain, part, results, differences)
+            | {
+                "drift": drift.to_json(),
+                "scores": {arm: sample.to_json() for arm, sample in scores.items()},
+            },
         )
         with run.artifact_folder("per_user") as folder:
             for arm, result in results.items():
@@ -196,6 +204,11 @@ def prepare(
     return Prepared(chosen, source, arena, arms, models, rankers)
 
 
+def parts_seen(part: str) -> tuple[str, ...]:
+    """The parts whose items a user is not recommended again where `part` is held out."""
+    return ("train", OUTSIDE) if part == "valid" else ("train", OUTSIDE, "valid")
+
+
 def evaluate_arms(
     settings: Settings,
     arena: Arena,
@@ -211,8 +224,7 @@ def evaluate_arms(
     validation, nor what it had in valid.
     """
     users, held_out = arena.held_out(part)
-    had = ("train", OUTSIDE) if part == "valid" else ("train", OUTSIDE, "valid")
-    seen = arena.seen(users, had)
+    seen = arena.seen(users, parts_seen(part))
     cold = ~users.is_in(arena.members.implode()).to_numpy()
     activity = arena.activity(users)
     cuts = settings.evaluate.k

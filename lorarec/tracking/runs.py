@@ -43,6 +43,7 @@ KINDS = (
     "quantize",
     "peft-import",
     "serve",
+    "report",
 )
 TAG = "lorarec."
 PARENT = "mlflow.parentRunId"
