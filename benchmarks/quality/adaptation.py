@@ -35,15 +35,15 @@ from benchmarks.quality.adaptation_arms import (
     Shapes,
     Trial,
     choose,
+    share_of,
     values_of,
 )
-from benchmarks.quality.arms import Bench, alone_mf, peer_arms
+from benchmarks.quality.arms import Bench, alone_mf, mean_over_seeds, peer_arms
 from benchmarks.quality.protocols import METRICS, RECALL, SAMPLED
 from benchmarks.quality.xmarket import (
     PUBLISHED,
     Plan,
     add_interval,
-    mean_over_seeds,
     opened,
     plan_of,
 )
@@ -72,8 +72,7 @@ class Found:
 
     def share(self, arm: str) -> float:
         """Parameters ÷ those of full fine-tuning, over all markets."""
-        made = self.made[arm]
-        return sum(one.parameters for one in made) / sum(one.full for one in made)
+        return share_of(self.made[arm])
 
 
 def seen(bench: Bench, plan: Plan, shapes: Shapes) -> Found:

@@ -83,6 +83,11 @@ class Made:
     """What full fine-tuning of the same rows trains."""
 
 
+def share_of(made: Sequence[Made]) -> float:
+    """Parameters ÷ those of full fine-tuning, over some domains."""
+    return sum(one.parameters for one in made) / sum(one.full for one in made)
+
+
 def trained(
     bench: Bench, trial: Trial, market: str, seed: int, exclude: Sequence[str] = ()
 ) -> Made:
@@ -129,8 +134,9 @@ def choose(bench: Bench, arm: str, trials: Sequence[Trial], seed: int) -> Trial:
     for trial in trials:
         made = [trained(bench, trial, market, seed) for market in bench.markets]
         means.append(float(np.mean([one.valid for one in made])))
-        share = sum(one.parameters for one in made) / sum(one.full for one in made)
-        say(f"{arm}: {trial}: valid nDCG {means[-1]:.4f}, {share:.4f} of full's parameters")
+        say(
+            f"{arm}: {trial}: valid nDCG {means[-1]:.4f}, {share_of(made):.4f} of full's parameters"
+        )
     best = trials[int(np.argmax(means))]
     say(f"{arm}: validation chose {best}")
     return best
@@ -171,3 +177,16 @@ def values_of(
     values = bench.cache.arm(f"values-{market}", make, base=base, runs=runs, arms=arms)
     wanted = [f"{arm}_{metric}" for arm in arms for metric in bench.metrics]
     return {name: values[name] for name in wanted}, made
+
+
+def in_every_domain(
+    bench: Bench, trials: dict[str, Trial], seed: int
+) -> tuple[dict[str, Arrays], dict[str, list[Made]]]:
+    """`values_of` of all domains of a bench: values by domain, and what was trained by arm."""
+    values: dict[str, Arrays] = {}
+    made: dict[str, list[Made]] = {arm: [] for arm in trials}
+    for domain in bench.markets:
+        values[domain], sizes = values_of(bench, trials, domain, seed)
+        for arm, one in sizes.items():
+            made[arm].append(one)
+    return values, made

@@ -24,7 +24,8 @@ from benchmarks.quality.protocols import (
     sampled_ndcg,
     validate_peer,
 )
-from lorarec.config import Settings, Tracking
+from benchmarks.quality.stores import store_of
+from lorarec.config import Settings
 from lorarec.jobs.adapt import adapt
 from lorarec.jobs.choose import choose_base
 from lorarec.jobs.evaluate import evaluate_arms, full_arm
@@ -32,7 +33,7 @@ from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.ranking import Arena
 from lorarec.lora.adapter import Adapter
-from lorarec.tracking.store import Store, open_store
+from lorarec.tracking.store import Store
 from lorarec.training.loop import STOP_METRIC
 
 Array = np.ndarray[Any, Any]
@@ -85,12 +86,29 @@ def open_bench(
     quick: bool,
 ) -> Bench:
     """Read the logs, which have a `valid` part, and open a store below the cache's folder."""
-    uri = f"sqlite:///{cache.folder / 'mlruns' / 'mlflow.db'}"
-    (cache.folder / "mlruns").mkdir(parents=True, exist_ok=True)
-    store = open_store(Tracking(uri=uri), environ={})
     frame = pl.read_parquet(logs).rename({settings.data.columns.get("split", "split"): "split"})
     trials = IALS[:1] if quick else IALS
-    return Bench(settings, logs, lists, tuple(markets), store, cache, trials, frame)
+    return Bench(settings, logs, lists, tuple(markets), store_of(cache), cache, trials, frame)
+
+
+def open_frame(
+    settings: Settings,
+    frame: pl.DataFrame,
+    markets: Sequence[str],
+    cache: Cache,
+    quick: bool,
+    lists: Path | None = None,
+) -> Bench:
+    """The same for logs in memory, which are written below the cache's folder."""
+    logs = cache.folder / "interactions.parquet"
+    logs.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(logs)
+    return open_bench(settings, logs, lists, markets, cache, quick)
+
+
+def mean_over_seeds(runs: Sequence[Arrays]) -> Arrays:
+    """Each user's value, on the mean over seeds."""
+    return {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
 
 
 def base_run(bench: Bench, settings: Settings, exclude: Sequence[str] = ()) -> Arrays:

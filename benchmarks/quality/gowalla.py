@@ -36,11 +36,12 @@ from benchmarks.common import (
 )
 from benchmarks.quality.peers import Bpr, Ease, Ials, ItemKnn
 from benchmarks.quality.protocols import Ranker, rank_peer
+from benchmarks.quality.stores import store_of
 from benchmarks.quality.trials import COUNT, DOMAIN, WORDS, Ours, Popular, chosen, recall_of
-from lorarec.config import Settings, Tracking
+from lorarec.config import Settings
 from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.ranking import Arena
-from lorarec.tracking.store import Store, open_store
+from lorarec.tracking.store import Store
 
 PUBLISHED = {
     "SimpleX": 0.1872, "UltraGCN": 0.1862, "GF-CF": 0.1849, "MF-CCL": 0.1837, "LightGCN": 0.1820,
@@ -133,8 +134,7 @@ def open_bench(work: Path, size: str, seed: int = 0) -> Bench:
         known = pl.col("split").eq("train").sum().over("item_id") >= QUICK_ROWS
         frame = frame.filter(known)
     frame = frame.with_columns(pl.lit(DOMAIN).alias("domain"))
-    (cache.folder / "mlruns").mkdir(parents=True, exist_ok=True)
-    uri = f"sqlite:///{cache.folder / 'mlruns' / 'mlflow.db'}"
+    cache.folder.mkdir(parents=True, exist_ok=True)
     settings = Settings().with_options(
         {
             "data.split": "column",
@@ -150,7 +150,7 @@ def open_bench(work: Path, size: str, seed: int = 0) -> Bench:
         settings,
         _part(cut_valid(frame, seed), cache.folder / f"choosing-{size}.parquet"),
         _part(frame, cache.folder / f"final-{size}.parquet"),
-        open_store(Tracking(uri=uri), environ={}),
+        store_of(cache),
         cache,
         size,
         seed,

@@ -36,13 +36,14 @@ from benchmarks.common import (
 )
 from benchmarks.quality.peers import Bpr, Ease, Ials, ItemKnn
 from benchmarks.quality.protocols import Ranker, rank_peer
+from benchmarks.quality.stores import store_of
 from benchmarks.quality.trials import COUNT, DOMAIN, WORDS, Ours, Popular, chosen, recall_of
-from lorarec.config import Settings, Tracking
+from lorarec.config import Settings
 from lorarec.evaluation.metrics import HeldOut
 from lorarec.evaluation.significance import paired_bootstrap
 from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.ranking import Arena
-from lorarec.tracking.store import Store, open_store
+from lorarec.tracking.store import Store
 
 Array = np.ndarray[Any, Any]
 PUBLISHED = {"SimpleX": 0.2802, "UltraGCN": 0.2787, "LightGCN": 0.2576}
@@ -111,10 +112,7 @@ def open_bench(work: Path, size: str, seed: int = 0) -> Bench:
     frame = frame.with_columns(pl.lit(DOMAIN).alias("domain"))
     logs.parent.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(logs)
-    (cache.folder / "mlruns").mkdir(exist_ok=True)
-    store = open_store(
-        Tracking(uri=f"sqlite:///{cache.folder / 'mlruns' / 'mlflow.db'}"), environ={}
-    )
+    store = store_of(cache)
     settings = Settings().with_options(
         {"data.split": "column", "train.seed": seed, "train.epochs": 14, "train.patience": 2}
         | ({"model.dim": 16, "train.epochs": 2, "train.threads": 1} if size == "quick" else {})

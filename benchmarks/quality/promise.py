@@ -25,6 +25,7 @@ if (ROOT := str(Path(__file__).resolve().parents[2])) not in sys.path:
 
 from benchmarks.common import Measures, header, parser, say, table
 from benchmarks.quality.arms import Bench, base_run
+from benchmarks.quality.stores import uri_of
 from benchmarks.quality.xmarket import opened, plan_of
 
 ARMS = ("lora", "full", "dense")
@@ -69,8 +70,7 @@ def best_of(bench: Bench, base: str, market: str, arm: str, quick: bool) -> Arm:
     trials = []
     grid = bench.settings.adapt.learning_rate_grid
     for multiple in grid[-1:] if quick else grid:
-        store = f"sqlite:///{bench.cache.folder / 'mlruns' / 'mlflow.db'}"
-        command = [sys.executable, SCRIPT, store, base, market, arm, str(multiple)]
+        command = [sys.executable, SCRIPT, uri_of(bench.cache), base, market, arm, str(multiple)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from lorarec.evaluation.baselines import dense_ranking
 from lorarec.evaluation.evaluate import evaluate_ranking
 from lorarec.evaluation.metrics import sampled_ndcg_at
 from lorarec.jobs.peers import BLOCK
@@ -131,10 +132,10 @@ def rank_peer(
     """
     blocks = []
     for block in _blocks(len(users)):
-        scores = _unseen(peer, arena, users, seen, block)
+        scores = peer.matrix(users[block], arena.catalogue.series)
         if among is not None:
             scores[:, ~among] = -np.inf
-        blocks.append(_top(scores))
+        blocks.append(dense_ranking(scores, CUT, seen[block]))
     return np.concatenate(blocks)
 
 
@@ -172,16 +173,3 @@ def _unseen(
     part = seen[block]
     scores[np.repeat(np.arange(len(scores)), np.diff(part.indptr)), part.indices] = -np.inf
     return scores
-
-
-def _top(scores: Array) -> Array:
-    """Positions of the best 20, ties to the lowest; -1 for what may not be recommended."""
-    ranked = np.full((len(scores), CUT), -1, np.int64)
-    cut = min(CUT, scores.shape[1])
-    # A partition before the sort: catalogues are large, and few of their items are in the first 20.
-    least = np.partition(scores, -cut, axis=1)[:, -cut]
-    for row, (own, bound) in enumerate(zip(scores, least, strict=True)):
-        places = np.flatnonzero((own >= bound) & (own > -np.inf))
-        places = places[np.argsort(-own[places], kind="stable")[:cut]]
-        ranked[row, : len(places)] = places
-    return ranked

@@ -32,8 +32,16 @@ from benchmarks.common import (
     say,
     table,
 )
-from benchmarks.quality.adaptation_arms import BIAS, TRANSFORM, UNSEEN, Made, Trial, values_of
-from benchmarks.quality.arms import Bench, alone_mf, open_bench, peer_arms
+from benchmarks.quality.adaptation_arms import (
+    BIAS,
+    TRANSFORM,
+    UNSEEN,
+    Made,
+    Trial,
+    in_every_domain,
+    share_of,
+)
+from benchmarks.quality.arms import Bench, alone_mf, mean_over_seeds, open_frame, peer_arms
 from benchmarks.quality.gowalla import cut_valid
 from benchmarks.quality.protocols import RECALL
 from lorarec.config import Settings
@@ -67,26 +75,19 @@ def opened(work: Path, quick: bool, full: bool) -> Bench:
     if quick:
         frame = frame.filter(pl.col("domain").is_in(regions) & (pl.len().over("item_id") >= 150))
     test = frame.filter(pl.col("split") != "train")
-    logs = cache.folder / "interactions.parquet"
-    logs.parent.mkdir(parents=True, exist_ok=True)
-    pl.concat([cut_valid(frame, SEED), test]).write_parquet(logs)
+    frame = pl.concat([cut_valid(frame, SEED), test])
     settings = Settings().with_options(SETTINGS | (QUICK if quick else {}))
-    return open_bench(settings, logs, None, regions, cache, quick)
+    return open_frame(settings, frame, regions, cache, quick)
 
 
 def region_arms(bench: Bench, seed: int) -> tuple[dict[str, Arrays], dict[str, list[Made]]]:
     """Every arm's values of every user by region, and what was trained."""
     peers = peer_arms(bench, bench.markets, pooled=True, seed=seed)
-    found: dict[str, Arrays] = {}
-    made: dict[str, list[Made]] = {arm: [] for arm in TRIALS}
-    for region in bench.markets:
-        values, sizes = values_of(bench, TRIALS, region, seed)
+    found, made = in_every_domain(bench, TRIALS, seed)
+    for region, values in found.items():
         values |= alone_mf(bench, bench.seeded(0), region)
         for arm in ("ials", "ease_tuned"):
             values[f"{arm}_{RECALL}"] = peers[arm][f"{region}_{RECALL}"]
-        found[region] = values
-        for arm, one in sizes.items():
-            made[arm].append(one)
     return found, made
 
 
@@ -119,11 +120,6 @@ def report(
     table(title, ["difference", "mean", "low", "high"], rows)
 
 
-def share_of(made: Sequence[Made]) -> float:
-    """Parameters ÷ those of full fine-tuning, over some domains."""
-    return sum(one.parameters for one in made) / sum(one.full for one in made)
-
-
 def _line(name: str, gap: Interval) -> list[object]:
     return [name, gap.mean, gap.low, gap.high]
 
@@ -134,13 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     header("Douban books: one base, an adapter a region, and the peers")
     bench = opened(options.work, options.quick, options.full)
     runs = [region_arms(bench, seed) for seed in (range(3) if options.full else range(1))]
-    values = {
-        region: {
-            key: np.mean([run[region][key] for run, _ in runs], axis=0)
-            for key in runs[0][0][region]
-        }
-        for region in bench.markets
-    }
+    values = {region: mean_over_seeds([run[region] for run, _ in runs]) for region in bench.markets}
     measures = Measures()
     report(values, runs[0][1], measures)
     for region in REGIONS:

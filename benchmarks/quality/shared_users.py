@@ -16,10 +16,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 if (ROOT := str(Path(__file__).resolve().parents[2])) not in sys.path:
     sys.path.insert(0, ROOT)
@@ -36,10 +36,20 @@ from benchmarks.common import (
     table,
 )
 from benchmarks.quality.adaptation_arms import BIAS, Trial, values_of
-from benchmarks.quality.arms import Bench, alone_mf, base_run, measured, open_bench, peer_arms
+from benchmarks.quality.arms import (
+    Bench,
+    alone_mf,
+    base_run,
+    mean_over_seeds,
+    measured,
+    open_frame,
+    peer_arms,
+)
 from benchmarks.quality.gowalla import cut_valid
 from benchmarks.quality.protocols import RECALL, SAMPLED
 from lorarec.config import Settings
+from lorarec.data.vocabulary import Vocabulary
+from lorarec.evaluation.candidates import drawn_negatives
 from lorarec.evaluation.significance import mean_over_domains, paired_bootstrap
 
 PAIRS = ("sport_phone", "electronic_cloth", "sport_cloth")
@@ -76,14 +86,14 @@ def opened(
     if quick:
         kept = frame["user_id"].unique().sort().gather_every(10)
         frame = frame.filter(pl.col("user_id").is_in(kept.implode()))
-    logs, drawn = cache.folder / "interactions.parquet", cache.folder / "candidates.parquet"
-    logs.parent.mkdir(parents=True, exist_ok=True)
-    test = frame.filter(pl.col("split") == "test")
-    pl.concat([cut_valid(frame, SEED), test]).write_parquet(logs)
+    drawn = cache.folder / "candidates.parquet"
     if lists:
+        drawn.parent.mkdir(parents=True, exist_ok=True)
         candidates(frame, SEED).write_parquet(drawn)
+    test = frame.filter(pl.col("split") == "test")
+    frame = pl.concat([cut_valid(frame, SEED), test])
     settings = Settings().with_options(SETTINGS | (QUICK if quick else {}))
-    return open_bench(settings, logs, drawn if lists else None, domains, cache, quick)
+    return open_frame(settings, frame, domains, cache, quick, drawn if lists else None)
 
 
 def candidates(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -96,32 +106,31 @@ def candidates(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
     Returns:
         `domain`, `split`, `user_id`, `pos_item_id`, `neg_item_ids`.
     """
-    generator = np.random.default_rng(seed)
-    rows: list[dict[str, Any]] = []
+    rng = np.random.default_rng(seed)
+    found = []
     for (domain,), part in frame.sort("domain", "user_id", "item_id").group_by(
         ["domain"], maintain_order=True
     ):
-        train = part.filter(pl.col("split") == "train")
-        items = train["item_id"].unique().sort().to_numpy()
-        had = {user: set(own) for user, own in train.group_by("user_id").agg("item_id").iter_rows()}
-        for user, item in (
-            part.filter(pl.col("split") == "test").select("user_id", "item_id").iter_rows()
-        ):
-            banned = had.get(user, set()) | {item}
-            drawn: list[str] = []
-            while len(drawn) < NEGATIVES:
-                more = generator.choice(items, NEGATIVES - len(drawn))
-                drawn += [one for one in more.tolist() if one not in banned]
-            rows.append(
-                {
-                    "domain": domain,
-                    "split": "test",
-                    "user_id": user,
-                    "pos_item_id": item,
-                    "neg_item_ids": drawn,
-                }
+        train, test = (part.filter(pl.col("split") == name) for name in ("train", "test"))
+        users = Vocabulary(part["user_id"].unique(maintain_order=True))
+        items = Vocabulary(train["item_id"].unique().sort())
+        had = pl.concat([train, test])
+        user, item = users.rows(had["user_id"]), items.rows(had["item_id"], missing="mark")
+        user, item = user[item >= 0], item[item >= 0]
+        shape = (len(users), len(items))
+        seen = sparse.csr_matrix((np.ones(len(user)), (user, item)), shape=shape)
+        drawn = drawn_negatives(users.rows(test["user_id"]), seen, len(items), NEGATIVES, rng)
+        negatives = items.series.gather(drawn.ravel()).reshape(drawn.shape).arr.to_list()
+        found.append(
+            test.select(
+                pl.lit(domain).alias("domain"),
+                "split",
+                "user_id",
+                pl.col("item_id").alias("pos_item_id"),
+                negatives.alias("neg_item_ids"),
             )
-    return pl.DataFrame(rows)
+        )
+    return pl.concat(found)
 
 
 def arms_of(bench: Bench, domain: str, seed: int, peers: Mapping[str, Arrays]) -> Arrays:
@@ -147,7 +156,7 @@ def run(bench: Bench, domains: Sequence[str], seeds: Sequence[int]) -> dict[str,
         for seed in seeds:
             peers = peer_arms(bench, bench.markets, pooled=True, seed=seed, with_ease=False)
             runs.append(arms_of(bench, domain, seed, peers))
-        found[domain] = {key: np.mean([one[key] for one in runs], axis=0) for key in runs[0]}
+        found[domain] = mean_over_seeds(runs)
     return found
 
 

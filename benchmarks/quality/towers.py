@@ -34,12 +34,12 @@ from benchmarks.common import (
     say,
     table,
 )
-from benchmarks.quality.adaptation_arms import Made, Trial, values_of
-from benchmarks.quality.arms import Bench, open_bench
+from benchmarks.quality.adaptation_arms import Made, Trial, in_every_domain, share_of
+from benchmarks.quality.arms import Bench, mean_over_seeds, open_frame
 from benchmarks.quality.gowalla import cut_valid
 from benchmarks.quality.movielens1m import FEATURES
 from benchmarks.quality.protocols import RECALL
-from benchmarks.quality.regions import REGIONS, share_of
+from benchmarks.quality.regions import REGIONS
 from lorarec.config import Settings
 from lorarec.evaluation.significance import mean_over_domains
 
@@ -118,23 +118,9 @@ def opened(source: Source, work: Path, quick: bool, full: bool) -> Bench:
         frame = frame.filter(pl.col("domain").is_in(domains) & (pl.len().over("item_id") >= 150))
     if "valid" not in frame["split"].unique():
         frame = pl.concat([cut_valid(frame, 0), frame.filter(pl.col("split") != "train")])
-    logs = cache.folder / "interactions.parquet"
-    logs.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(logs)
     tables = {f"features.{side}": str(folder / f"{side}.parquet") for side in ("users", "items")}
     options = {**source.settings, **SHAPE, **tables, **(QUICK if quick else {})}
-    return open_bench(Settings().with_options(options), logs, None, domains, cache, quick)
-
-
-def tower_arms(bench: Bench, seed: int) -> tuple[dict[str, Arrays], dict[str, list[Made]]]:
-    """Every arm's values of every user by domain, and what was trained."""
-    found: dict[str, Arrays] = {}
-    made: dict[str, list[Made]] = {arm: [] for arm in TRIALS}
-    for domain in bench.markets:
-        found[domain], sizes = values_of(bench, TRIALS, domain, seed)
-        for arm, one in sizes.items():
-            made[arm].append(one)
-    return found, made
+    return open_frame(Settings().with_options(options), frame, domains, cache, quick)
 
 
 def report(
@@ -173,13 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = []
     for source in SOURCES:
         bench = opened(source, options.work, options.quick, options.full)
-        runs = [tower_arms(bench, seed) for seed in (range(3) if options.full else range(1))]
+        runs = [
+            in_every_domain(bench, TRIALS, seed)
+            for seed in (range(3) if options.full else range(1))
+        ]
         values = {
-            domain: {
-                key: np.mean([run[domain][key] for run, _ in runs], axis=0)
-                for key in runs[0][0][domain]
-            }
-            for domain in bench.markets
+            domain: mean_over_seeds([run[domain] for run, _ in runs]) for domain in bench.markets
         }
         found.append(report(source.name, values, runs[0][1], measures))
         for domain in [name for name in source.domains if name not in bench.markets]:

@@ -36,14 +36,15 @@ from benchmarks.common import (
     table,
 )
 from benchmarks.quality.protocols import Lists, PairScores, sampled_ndcg
+from benchmarks.quality.stores import store_of
 from benchmarks.quality.trials import COUNT, WORDS, chosen
-from lorarec.config import Settings, Tracking
+from lorarec.config import Settings
 from lorarec.evaluation.significance import paired_bootstrap
 from lorarec.jobs.adapt import adapt
 from lorarec.jobs.peers import Ease
 from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.ranking import Arena
-from lorarec.tracking.store import Store, open_store
+from lorarec.tracking.store import Store
 
 MARKET = "t1"
 WIDTH = 100
@@ -118,7 +119,7 @@ def open_bench(work: Path, size: str) -> Bench:
         pl.when(held).then(pl.lit("valid")).otherwise("split").alias("split")
     )
     choosing, final = cache.folder / "choosing.parquet", cache.folder / "final.parquet"
-    (cache.folder / "mlruns").mkdir(parents=True, exist_ok=True)
+    cache.folder.mkdir(parents=True, exist_ok=True)
     marked.write_parquet(choosing)
     train.write_parquet(final)
     settings = Settings().with_options(
@@ -130,8 +131,7 @@ def open_bench(work: Path, size: str) -> Bench:
         }
         | ({"train.epochs": 1, "adapt.epochs": 1, "train.threads": 1} if size == "quick" else {})
     )
-    uri = f"sqlite:///{cache.folder / 'mlruns' / 'mlflow.db'}"
-    store = open_store(Tracking(uri=uri), environ={})
+    store = store_of(cache)
     lists = official_lists(candidates, positives)
     return Bench(settings, choosing, final, own, lists, store, cache, COUNT[size])
 

@@ -31,7 +31,14 @@ from benchmarks.common import (
     say,
     table,
 )
-from benchmarks.quality.arms import Bench, open_bench, our_arms, peer_arms, unseen_arms
+from benchmarks.quality.arms import (
+    Bench,
+    mean_over_seeds,
+    open_bench,
+    our_arms,
+    peer_arms,
+    unseen_arms,
+)
 from benchmarks.quality.protocols import METRICS, RECALL, SAMPLED
 from lorarec.config import Settings
 from lorarec.evaluation.significance import Interval, mean_over_domains, paired_bootstrap
@@ -101,11 +108,6 @@ def market_arms(bench: Bench, seed: int) -> dict[str, Arrays]:
             for metric in METRICS:
                 found[market][f"{arm}_{metric}"] = values[f"{market}_{metric}"]
     return found
-
-
-def mean_over_seeds(runs: Sequence[Arrays]) -> Arrays:
-    """Each user's value, on the mean over seeds."""
-    return {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
 
 
 def add_interval(

@@ -20,6 +20,18 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".csv.gz": ",", ".tsv.gz": "\t"}
 WRITABLE = (".parquet", ".csv", ".tsv", ".ndjson")
 
 
+def read_lines(path: Path) -> pl.Series:
+    """The lines of a text file, as strings: an id each.
+
+    Raises:
+        DataError: It cannot be read, or is no UTF-8.
+    """
+    try:
+        return pl.Series(path.read_text(encoding="utf-8").splitlines(), dtype=pl.String)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Expected an id a line.") from error
+
+
 def read_table(path: Path) -> pl.DataFrame:
     """A table of any columns; those of CSV and TSV are text, so that the id `007` stays as it is.
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lorarec.errors import ConfigError, DataError
+from lorarec.retrieval.top import best_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -118,18 +119,11 @@ def dense_ranking(scores: npt.ArrayLike, k: int, seen: csr_matrix) -> Ints:
     Returns:
         int64 (m, k), -1 where fewer than k are left.
     """
-    values = np.array(scores, dtype=np.float32) + np.float32(0)  # -0 is 0
+    values = np.array(scores, dtype=np.float32)
     m, n = values.shape
     values[np.repeat(np.arange(m), np.diff(seen.indptr)), seen.indices] = -np.inf
-    # Floats sort as their bits do, negative ones the other way round; below them the column.
-    bits = values.view(np.int32)
-    bits = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
-    low = np.int64(0xFFFFFFFF)
-    keys = (bits.astype(np.int64) << 32) | (low - np.arange(n))
     depth = min(k, n)
-    best = np.sort(np.partition(keys, n - depth, axis=1)[:, n - depth :], axis=1)[:, ::-1]
-    columns = low - (best & low)
+    columns, kept = best_of(values, depth)
     ranked = np.full((m, k), -1, dtype=np.int64)
-    left = np.isfinite(np.take_along_axis(values, columns, axis=1))
-    ranked[:, :depth] = np.where(left, columns, -1)
+    ranked[:, :depth] = np.where(np.isfinite(kept), columns, -1)
     return ranked

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lorarec.data.tables import read_table
+from lorarec.data.tables import read_lines, read_table
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError, NotFoundError, nearest
 
@@ -23,11 +23,7 @@ def read_id_file(path: Path, column: str) -> pl.Series:
         DataError: The file cannot be read, lacks the column, or has an empty id.
     """
     if path.suffix.lower() == ".txt":
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read: {error}. Expected an id a line.") from error
-        ids = pl.Series(column, lines, dtype=pl.String)
+        ids = read_lines(path).alias(column)
     else:
         table = read_table(path)
         name = column if column in table.columns or table.width != 1 else table.columns[0]

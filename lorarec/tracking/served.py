@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lorarec.tracking.model_names import model_name
-from lorarec.tracking.refusals import refusals
 from lorarec.tracking.registry import newest_adapter
-from lorarec.tracking.versions import ABSENT, CHAMPION
+from lorarec.tracking.versions import CHAMPION, registered_model
 
 if TYPE_CHECKING:
     from lorarec.tracking.store import Store
@@ -28,16 +27,8 @@ def served_adapter(store: Store, domain: str, base_digest: str) -> str | None:
     Raises:
         StoreError: The store refused.
     """
-    from mlflow.exceptions import MlflowException
-
     name = model_name(domain)
-    with refusals(store.uri):
-        try:
-            model = store.client.get_registered_model(name)
-        except MlflowException as error:
-            if error.error_code not in ABSENT:
-                raise
-            model = None
+    model = registered_model(store, name)
     if model is not None:
         number = model.aliases.get(CHAMPION)
         return None if number is None else f"models:/{name}/{number}"

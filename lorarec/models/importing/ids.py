@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from lorarec.data.tables import read_table
+from lorarec.data.tables import read_lines, read_table
 from lorarec.data.vocabulary import Vocabulary
 from lorarec.errors import DataError
 from lorarec.models.importing.arrays import read_npy
@@ -45,10 +45,7 @@ def _read(path: Path, what: str) -> Any:
     if path.suffix.lower() == ".npy":
         return read_npy(path)
     if path.suffix.lower() == ".txt":
-        try:
-            return pl.Series(path.read_text(encoding="utf-8").splitlines(), dtype=pl.String)
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read: {error}. Expected an id a line.") from error
+        return read_lines(path)
     frame = read_table(path)
     return frame[id_column(frame, what, path.name)]
 
