@@ -4,10 +4,12 @@
 #             that constraints-cpu.txt names. The choice is remembered in .venv.
 #   PIP_ARGS  passed to pip as it stands.
 #   PYTHON    the interpreter that .venv is made with.
+#   WORKERS   processes that run the tests, a file each: a number; auto is one a core.
 
 TORCH ?=
 PIP_ARGS ?=
 PYTHON ?= python3
+WORKERS ?= auto
 
 # Threads that wait for each other sleep soon: see lorarec/cli/cores.py.
 export GOMP_SPINCOUNT ?= 1000
@@ -36,7 +38,7 @@ demo: $(VENV)/.lorarec-install ## a small sample: pretrain, adapt, evaluate, rec
 	@sh scripts/demo.sh
 
 test: $(VENV)/.lorarec-dev ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.lorarec-dev ## style, types and the walls between the rooms
 	$(BIN)/ruff check .

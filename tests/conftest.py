@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from world import Ended, World
 
 STORE = Path("mlruns") / "mlflow.db"
+LONGEST = ("end_to_end", "benchmarks")
+"""Folders whose tests are begun first, so that no worker is left alone with a long one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order within a file, and of the files of a folder, stays."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
