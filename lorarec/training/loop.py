@@ -23,13 +23,7 @@ from lorarec.training.examples import DomainExamples, shuffled
 from lorarec.training.exchange import exchanged
 from lorarec.training.hybrid import HybridOptimizer, OptimizerName
 from lorarec.training.objective import Objective, Share
-from lorarec.training.precision import (
-    Precision,
-    autocast,
-    no_room,
-    no_state_room,
-    out_of_memory,
-)
+from lorarec.training.precision import Precision, autocast, no_room, no_state_room, out_of_memory
 from lorarec.training.schedule import Decay, step_scale
 from lorarec.training.sharded_table import norm_over, sharded_tables, spread_of
 from lorarec.training.state import captured, restore

@@ -40,8 +40,8 @@ class ShardedTable(nn.Module):
     A lookup takes three messages: how many rows each rank asks of each, their numbers, and their
     vectors back. Each distinct row is asked for once. All ranks must look up the same tables in the
     same order, validation included. Gradients wait here until `settle` sends them to the owners,
-    where they are row-sparse and those of all ranks: added up in the order of the ranks, as
-    `exchanged` adds up those of a table that all have, so they are the same bits.
+    where they are row-sparse and those of all ranks, one after the other, as `exchanged` makes them
+    for a table that all have: a training ends as it would with one, but for rounding.
 
     Args:
         own: float32 (own rows, d), not copied.
@@ -79,7 +79,7 @@ class ShardedTable(nn.Module):
             self._lookups.append(_Lookup(vectors, sent, wanted, received))
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
-        # Sparse, so that what falls on one row is added up as of a table that all have.
+        # Sparse, as the gradient of a table that all have: only what was looked up is added up.
         return functional.embedding(place.index_select(0, where), vectors, sparse=True)
 
     def forget(self) -> None:

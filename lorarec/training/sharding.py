@@ -43,7 +43,7 @@ class Shard:
         """
         like = next(iter(parts.values()))
         found = like.new_zeros(self.count(rows), *like.shape[1:])
-        wanted = torch.arange(self.rank, rows, self.ranks)
+        wanted = self.of(torch.arange(rows))
         for shard, part in parts.items():
             there = torch.nonzero(wanted % shard.ranks == shard.rank).squeeze(1)
             place = torch.div(wanted[there], shard.ranks, rounding_mode="floor")
