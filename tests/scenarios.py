@@ -204,6 +204,17 @@ def _hanging(ranks: Ranks, _: Path) -> Made:
     return trained(CASES["softmax"], ranks, report=report)
 
 
+def _slow_start(ranks: Ranks, _: Path) -> Made:
+    """Rank 0 makes for twice as long as others wait for an answer what they wait for."""
+
+    def start() -> str:
+        time.sleep(2 * IMPATIENT.total_seconds())
+        return "made"
+
+    assert ranks.awaited(start, every=0.2) == ("made" if ranks.first else None)
+    return trained(CASES["softmax"], ranks, epochs=1)
+
+
 def _other_rows(ranks: Ranks, _: Path) -> Made:
     part = logs().part("train")
     return trained(CASES["softmax"], ranks, train=part.where(np.arange(len(part)) != ranks.rank))
@@ -237,6 +248,7 @@ SCENARIOS: dict[str, Callable[[Ranks, Path], Made]] = {
     "sharded rank 1 fails": _failing(_full_disk, 1, SHARDED["sharded softmax"]),
     "other rows": _other_rows,
     "rank 1 hangs": _hanging,
+    "the start hangs": _slow_start,
 }
 
 

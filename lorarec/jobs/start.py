@@ -36,10 +36,13 @@ def starting_model(
     shape, seed, sharded = settings.model, settings.train.seed, settings.train.shard_tables
     pairs = train.csr()
     model: MatrixFactorization | TwoTower
-    if sharded and not ranks.first:
-        tables = _nothing(pairs.shape[0], shape.dim), _nothing(pairs.shape[1], shape.dim)
+    started: tuple[Tensor, Tensor] | None
+    if sharded:
+        started = ranks.awaited(lambda: spectral_tables(pairs, shape.dim, seed))
     else:
-        tables = spectral_tables(pairs, shape.dim, seed)
+        started = spectral_tables(pairs, shape.dim, seed)
+    users_start, items_start = started or [_nothing(rows, shape.dim) for rows in pairs.shape]
+    tables = users_start, items_start
     if shape.name == "mf":
         model = MatrixFactorization.from_tables(*tables, shape.similarity, shape.temperature)
     else:

@@ -15,9 +15,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -41,6 +43,9 @@ GRACE = 1.0
 """Seconds that the first rank has to end by itself before torchrun sees that another has ended."""
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 """Variable in which torchrun says how often it has started all anew."""
+WORD = 20.0
+"""Seconds after which ranks that wait for what the first one makes hear that it goes on."""
+Made = TypeVar("Made")
 _FAILURE, _TOLD = "failure", "told"
 
 
@@ -116,6 +121,26 @@ class Ranks:
         if not self.together:
             return make()
         return self._texts(json.dumps(make()) if self.first else "")[0]
+
+    def awaited(self, make: Callable[[], Made], every: float = WORD) -> Made | None:
+        """What the first rank makes, on that one; None on the others, which wait however long.
+
+        Args:
+            make: Called in a thread, while the first rank goes on telling that it is there.
+            every: Seconds between two such words; fewer than a rank waits for an answer.
+        """
+        if not self.together:
+            return make()
+        if not self.first:
+            while not self.any(False)[0]:
+                pass
+            return None
+        made: Future[Made] = Future()
+        Thread(target=_fulfil, args=(made, make), daemon=True).start()
+        while True:
+            wait([made], every)
+            if self.any(made.done())[0]:
+                return made.result()
 
     def each(self, own: Any) -> list[Any]:
         """What every rank says, by rank: values that JSON can hold."""
@@ -314,6 +339,13 @@ def _line(error: BaseException) -> str:
     """The first sentence of an error, without the place in the source that gloo begins with."""
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\[[^\]]*\] *", "", first).partition(". ")[0]
+
+
+def _fulfil(made: Future[Made], make: Callable[[], Made]) -> None:
+    try:
+        made.set_result(make())
+    except BaseException as error:
+        made.set_exception(error)
 
 
 @contextmanager

@@ -111,3 +111,23 @@ def test_what_implicit_trains_is_not_for_several_processes(world: World) -> None
     settings = world.settings.with_options({"model.name": "als"})
     with pytest.raises(ConfigError, match=r"--model als was started as 2 ranks"):
         pretrain(settings, [world.logs], world.store, ranks=Ranks(0, 2, local_rank=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "ranks", "words"),
+    [
+        ({}, Ranks(), "one process by itself"),
+        ({"model.name": "als"}, Ranks(0, 1, 0), "--model als is trained by implicit"),
+        (
+            {"model.name": "two-tower", "model.history_table": "separate"},
+            Ranks(0, 2, 0),
+            "model.history_table=shared",
+        ),
+    ],
+)
+def test_tables_in_shards_are_refused_where_nobody_shares_them(
+    world: World, options: dict[str, object], ranks: Ranks, words: str
+) -> None:
+    settings = world.settings.with_options({"train.shard_tables": True, **options})
+    with pytest.raises(ConfigError, match=words):
+        pretrain(settings, [world.logs], world.store, ranks=ranks)

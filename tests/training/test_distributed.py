@@ -86,6 +86,12 @@ def test_where_a_rank_fails_all_end_and_the_first_tells(
     assert second["kind"] in {"RankError", "ToldElsewhereError"}
 
 
+def test_what_takes_the_first_rank_longer_than_others_wait_is_awaited(
+    ended: dict[str, Ended],
+) -> None:
+    assert all("epochs" in told for told in ended["the start hangs"].told)
+
+
 @given(st.integers(1, 60), st.integers(1, 9), st.booleans())
 def test_shares_are_the_whole_batch(count: int, ranks: int, weighted: bool) -> None:
     rows, weights = torch.arange(count), torch.arange(count).double() if weighted else None
