@@ -1,3 +1,5 @@
+"""What shards save and send is measured as it is computed, and the computed table says what breaks."""
+
 from __future__ import annotations
 
 import json
@@ -5,21 +7,26 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from pages import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
 
-from benchmarks.scale_plan import Assumed, World, breaks, planned
-from benchmarks.scale_rates import Rates, received
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import scale_plan
 
-HAS = Assumed()
-RATES = Rates(
-    6e10, 4e10, 4e-9, 6e-7, 1e-3, {"adam": 2564.0}, {"adam": 1028.0}, 24.0, 79.0, 3e-6, 500.0, 1e-8,
-    5e-5, 37.0, 2e-4, {False: 1.0, True: 3.0}, {}, {}, {},
-)  # fmt: skip
+    return scale_plan
+
+
+def rates(scale: ModuleType) -> object:
+    """Round ones."""
+    return scale.Rates(
+        6e10, 4e10, 4e-9, 6e-7, 1e-3, {"adam": 2564.0}, {"adam": 1028.0}, 24.0, 79.0, 3e-6, 500.0,
+        1e-8, 5e-5, 37.0, 2e-4, {False: 1.0, True: 3.0}, {}, {}, {},
+    )  # fmt: skip
 
 
 def test_the_quick_run_measures_what_shards_save_and_send(tmp_path: Path) -> None:
@@ -40,19 +47,20 @@ def test_the_quick_run_measures_what_shards_save_and_send(tmp_path: Path) -> Non
     assert "Not measured: gpus…" in done.stdout
 
 
-def test_a_rank_of_shards_receives_no_more_the_more_ranks_there_are() -> None:
-    whole = [received(1000, ranks, False) for ranks in (2, 8, 64)]
-    sharded = [received(1000, ranks, True) for ranks in (2, 8, 64)]
+def test_a_rank_of_shards_receives_no_more_the_more_ranks_there_are(scale: ModuleType) -> None:
+    whole = [scale.received(1000, ranks, False) for ranks in (2, 8, 64)]
+    sharded = [scale.received(1000, ranks, True) for ranks in (2, 8, 64)]
     assert whole[2] == 63 * whole[0]
     assert sharded[2] < 2 * sharded[0]
 
 
-def test_whole_tables_break_on_any_number_of_gpus_and_shards_do_not() -> None:
-    world = World()
+def test_whole_tables_break_on_any_number_of_gpus_and_shards_do_not(scale: ModuleType) -> None:
+    world, has, own = scale.World(), scale.Assumed(), rates(scale)
     for gpus in (1, 8, 64):
-        assert "a GPU's memory: 4." in breaks(planned(RATES, gpus, False, world, HAS), HAS)
-    eight, many = (planned(RATES, gpus, True, world, HAS) for gpus in (8, 64))
-    assert "fits up to" in breaks(eight, HAS)
+        whole = scale.planned(own, gpus, False, world, has)
+        assert "a GPU's memory: 4." in scale.breaks(whole, has)
+    eight, many = (scale.planned(own, gpus, True, world, has) for gpus in (8, 64))
+    assert "fits up to" in scale.breaks(eight, has)
     assert many.tables == pytest.approx(eight.tables / 8)
-    smaller = replace(HAS, gpu_memory=40e9)
-    assert "a GPU's memory: 1." in breaks(planned(RATES, 8, True, world, smaller), smaller)
+    smaller = replace(has, gpu_memory=40e9)
+    assert "a GPU's memory: 1." in scale.breaks(eight, smaller)
