@@ -1,4 +1,4 @@
-"""What shards save and send is measured as it is computed, and the computed table says what breaks."""
+"""What shards save and send is measured as it is computed; the computed table says what breaks."""
 
 from __future__ import annotations
 

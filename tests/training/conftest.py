@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from scenarios import SCENARIOS, Ended, together
+from scenarios import Ended, together
 
 from lorarec.data.interactions import Interactions
 from lorarec.data.vocabulary import Vocabulary
@@ -22,16 +22,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ranks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the processes of `ended` leave their checkpoints."""
     return tmp_path_factory.mktemp("ranks")
 
 
-@pytest.fixture(scope="session")
-def ended(ranks_folder: Path) -> dict[str, Ended]:
-    """All scenarios, by two processes that are started once."""
-    return together(list(SCENARIOS), ranks_folder)
+@pytest.fixture(scope="module")
+def ended(request: pytest.FixtureRequest, ranks_folder: Path) -> dict[str, Ended]:
+    """The scenarios that a test module names in `RUN`, by two processes that are started once."""
+    return together(request.module.RUN, ranks_folder)
 
 
 @pytest.fixture(scope="session")
