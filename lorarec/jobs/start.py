@@ -28,12 +28,13 @@ def starting_model(
     wait, and hands them out: they begin with the numbers that they would have without shards.
 
     Args:
-        settings: Its sections `model` and `train` (the seed, whether tables lie in shards).
+        settings: Its sections `model` and `train`: the seed, and whether ranks share the tables.
         train: The training rows; histories are of them alone, so that nothing held out is seen.
         sides: The features of their users and items.
         ranks: The processes that train it together; each calls this.
     """
-    shape, seed, sharded = settings.model, settings.train.seed, settings.train.shard_tables
+    shape, seed = settings.model, settings.train.seed
+    sharded = settings.train.shard_tables and ranks.together
     pairs = train.csr()
     model: MatrixFactorization | TwoTower
     started: tuple[Tensor, Tensor] | None

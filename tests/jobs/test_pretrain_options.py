@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from ranks import logs
+from torch import nn
 from world import World
 
+from lorarec.config import Settings
 from lorarec.errors import ConfigError
 from lorarec.jobs.adapt import adapt, recipe
 from lorarec.jobs.pretrain import pretrain
+from lorarec.jobs.sides import NO_SIDES
+from lorarec.jobs.start import starting_model
 from lorarec.lora.config import lora_config
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.training.distributed import Ranks
@@ -131,3 +136,9 @@ def test_tables_in_shards_are_refused_where_nobody_shares_them(
     settings = world.settings.with_options({"train.shard_tables": True, **options})
     with pytest.raises(ConfigError, match=words):
         pretrain(settings, [world.logs], world.store, ranks=ranks)
+
+
+def test_a_process_by_itself_that_trains_for_another_command_has_whole_tables() -> None:
+    settings = Settings().with_options({"train.shard_tables": True, "model.dim": 4})
+    model = starting_model(settings, logs().part("train"), NO_SIDES)
+    assert isinstance(model.users, nn.Embedding)

