@@ -74,7 +74,6 @@ def whole_model(
     """
     if not (isinstance(model.users, ShardedTable) and isinstance(model.items, ShardedTable)):
         return model
-    # The users' rows must be away before the items' come, or both would be on the way at once.
     users = model.users.collected()
     items = model.items.collected()
     if users is None or items is None:

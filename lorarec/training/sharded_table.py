@@ -14,7 +14,7 @@ from lorarec.training.distributed import Ranks
 from lorarec.training.hybrid import Norm, gradient_norm
 from lorarec.training.lookups import distinct
 from lorarec.training.optimizers import coalesced
-from lorarec.training.sharding import Shard, Spread
+from lorarec.training.sharding import TOGETHER, Shard, Spread
 
 BLOCK = 2**24
 """Numbers of all ranks that are on the way at once while a table is handed out or collected."""
@@ -156,7 +156,7 @@ def sharded_tables(
 def spread_of(tables: Mapping[str, ShardedTable]) -> Spread:
     """Which rows of these tables are here."""
     rows = {name: len(table) for name, table in tables.items()}
-    return Spread(rows, next(iter(tables.values())).shard) if tables else Spread()
+    return Spread(rows, next(iter(tables.values())).shard) if tables else TOGETHER
 
 
 def norm_over(tables: Mapping[str, ShardedTable], ranks: Ranks) -> Norm:
