@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     help="How often, such as 500 (steps) or 10m.  [default: 10m]",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR, if there is one.")
+@click.option(
+    "--shard-tables", is_flag=True,
+    help="Under torchrun: each process holds some rows of the tables, not all of them.",
+)  # fmt: skip
 @seed_option
 @device_option
 @json_option
@@ -66,6 +70,7 @@ def pretrain(
     folder: Path | None,
     every: str | None,
     resume: bool,
+    shard_tables: bool,
     seed: int | None,
     device: str | None,
     as_json: bool,
@@ -77,7 +82,8 @@ def pretrain(
     rare users and items do not train; what they left out is told. Domains with fewer train rows
     than min_domain_rows are named.
 
-    Started by torchrun, its processes train one base together, each a share of every batch.
+    Started by torchrun, its processes train one base together, each a share of every batch. With
+    --shard-tables, or [train] shard_tables, the tables may be larger than one device.
 
     \b
     Example:
@@ -86,7 +92,7 @@ def pretrain(
       lorarec pretrain --data logs.parquet --model two-tower --items items.parquet
       lorarec pretrain --data data/sample --model als --set implicit.alpha=10
       lorarec pretrain --data logs.parquet --checkpoint saved --checkpoint-every 5m --resume
-      torchrun --nproc-per-node 2 -m lorarec pretrain --data logs.parquet
+      torchrun --nproc-per-node 2 -m lorarec pretrain --data logs.parquet --shard-tables
     """
     from lorarec.cli.listening import listening
     from lorarec.jobs.checkpointing import EVERY, Checkpointing
@@ -105,6 +111,7 @@ def pretrain(
             "model.dim": dim,
             "data.split": split,
             "train.epochs": epochs,
+            "train.shard_tables": shard_tables or None,
             "train.seed": seed,
             "train.device": device,
         }

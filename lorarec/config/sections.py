@@ -228,6 +228,9 @@ class Train(Section):
     averaging: Annotated[float, Field(gt=0.0, le=1.0)] = 0.15
     """Weight of the newest epoch in the average of weights that is kept; 1 is no averaging."""
 
+    shard_tables: bool = False
+    """Under torchrun, each process holds some rows of the tables of users and items, not all."""
+
     patience: int = Field(default=5, ge=1)
     """Validations without a better nDCG before training stops."""
 

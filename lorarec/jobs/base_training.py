@@ -15,7 +15,7 @@ from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.options import check_loss, drawn_power, loop_options
 from lorarec.jobs.sides import NO_SIDES, Sides
-from lorarec.jobs.start import DENSE, starting_model
+from lorarec.jobs.start import DENSE, starting_model, whole_model
 from lorarec.lora.layers import DomainBias
 from lorarec.models.artefact import DomainBiases
 from lorarec.models.base import BaseModel, ItemBias
@@ -62,12 +62,13 @@ def train_base(
 
     Returns:
         The model on the CPU as it was at the best validation, each domain's biases relative to
-        the model's, and what happened.
+        the model's, and what happened. Where tables lie in shards the first rank has them whole,
+        and the others their own rows.
     """
     train = settings.train
     fitted, validated = train_and_valid(frame, users, items)
     domains = [d for d in fitted.domains if len(fitted.domain(d))]
-    model = starting_model(settings, fitted, sides).to(device)
+    model = starting_model(settings, fitted, sides, ranks).to(device)
     check_loss(train, model)
     examples = examples_of(fitted, domains, drawn_power(train), device)
     models: dict[str, BaseModel] = dict.fromkeys(domains, model)
@@ -115,6 +116,7 @@ def train_base(
     if temperature is not None:
         temperature.settle()
         model.temperature = temperature.value
+    model = whole_model(model, ranks)
     if not settings.model.bias:
         return model.to("cpu").requires_grad_(False), {}, history
     counts = {d.name: d.sampler.counts for d in examples}

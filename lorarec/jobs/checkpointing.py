@@ -17,7 +17,7 @@ from lorarec.training.checkpoint import Checkpoints, Setting
 
 EVERY = "10m"
 """How often where nothing is said."""
-ELSEWHERE = ("train.device", "train.threads")
+ELSEWHERE = ("train.device", "train.threads", "train.shard_tables")
 """Settings that another machine may have otherwise; they decide no result but by rounding."""
 
 

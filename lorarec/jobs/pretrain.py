@@ -65,9 +65,9 @@ def pretrain(
             `pretrain_beside`.
 
     Raises:
-        ConfigError: A checkpoint of other settings; features, a loss or a checkpoint for a model
-            that takes none; several ranks with different logs or settings, or for a model that
-            implicit trains.
+        ConfigError: A checkpoint of other settings; tables in shards without torchrun; features, a
+            loss or a checkpoint for a model that takes none; several ranks with different logs or
+            settings, or for a model that implicit trains.
         RankError: Another rank failed.
         StoreError: A checkpoint that nobody asked to go on from.
         DataError: The logs break the column contract, or a table of features is not one.
@@ -168,6 +168,8 @@ def _begin(
 ) -> _Begun:
     if settings.model.name in IMPLICIT:
         _check_implicit(settings, checkpointing, ranks)
+    if settings.train.shard_tables:
+        _check_sharded(settings, ranks)
     set_threads(settings.train.threads)
     device = ranks.device(settings.train.device)
     tables = read_sides(settings)
@@ -178,8 +180,31 @@ def _begin(
         checkpoints = checkpointing.checkpoints(decides, writes=ranks.first)
         checkpoints.open()
     step = "not asked for" if checkpoints is None else checkpoints.there
-    ranks.agree({**decides, "checkpoint's step": step})
+    sharded = settings.train.shard_tables
+    ranks.agree({**decides, "train.shard_tables": sharded, "checkpoint's step": step})
     return _Begun(tables, logs, device, checkpoints)
+
+
+def _check_sharded(settings: Settings, ranks: Ranks) -> None:
+    """Refuse tables in shards where nobody shares them, before anything is read."""
+    model = settings.model
+    if not ranks.together:
+        raise ConfigError(
+            "Setting train.shard_tables is true and this is one process by itself. Expected those "
+            "of torchrun, which hold the tables between them: torchrun --nproc-per-node 2 -m "
+            "lorarec pretrain --shard-tables ...; or leave it out."
+        )
+    if model.name in IMPLICIT:
+        raise ConfigError(
+            f"Setting train.shard_tables is true and --model {model.name} is trained by implicit "
+            f"in one piece. Expected mf or two-tower; leave --shard-tables out."
+        )
+    if model.name == "two-tower" and model.history_table == "separate":
+        raise ConfigError(
+            "Setting train.shard_tables is true and model.history_table is 'separate', a table "
+            "that every process would hold whole. Expected the history to read the items' own "
+            "vectors; set model.history_table=shared, or leave --shard-tables out."
+        )
 
 
 def _check_implicit(settings: Settings, checkpointing: Checkpointing | None, ranks: Ranks) -> None:

@@ -234,6 +234,16 @@ class TwoTower(BaseModel):
             raise KeyError(f"No modules named {sorted(unknown)}; there are {sorted(SLOTS)}.")
         return self._like(modules, self.cold["users"], self.cold["items"])
 
+    def with_tables(self, users: nn.Module, items: nn.Module) -> TwoTower:
+        """This model over other tables, whose items a history without its own reads too.
+
+        As a base is trained: under an adapter, which `replaced` puts there, histories go on
+        reading the base's items.
+        """
+        found = self.replaced(users=users, items=items)
+        object.__setattr__(found, "_history_items", items)
+        return found
+
     def with_cold(self, users: Cold = NOBODY, items: Cold = NOBODY) -> TwoTower:
         """A model that shares all of this one and has rows for cold users and items besides."""
         return self._like({}, users, items)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from lorarec.errors import ConfigError, StoreError
 from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, refused, write_tensors
+from lorarec.training.distributed import ALONE, Ranks
+from lorarec.training.sharding import TOGETHER, Shard, Spread
 
 RECORD = "checkpoint.json"
 PATTERNS = ("checkpoint-*.safetensors", ".checkpoint*.tmp")
@@ -51,6 +54,15 @@ class State(Record):
     """Of all sittings together."""
 
 
+class ShardFile(Record):
+    """What one rank holds of the tables that lie in shards."""
+
+    name: str
+    """Of the file."""
+    digest: str
+    """SHA-256 of it."""
+
+
 class CheckpointInfo(Record):
     """The JSON beside the tensors."""
 
@@ -62,6 +74,11 @@ class CheckpointInfo(Record):
     config: dict[str, Setting]
     """All that decides the result."""
     state: State
+    shards: list[ShardFile] = Field(default_factory=list)
+    """By rank; none where no table lies in shards."""
+    tables: dict[str, int] = Field(default_factory=dict)
+    """Rows of each table that lies in shards, by the name of its parameter."""
+    later: ClassVar[frozenset[str]] = frozenset({"shards", "tables"})
 
 
 @dataclass
@@ -69,7 +86,9 @@ class Checkpoints:
     """A folder that holds the newest checkpoint of one training.
 
     The tensors go into a new file first and the JSON that names them is renamed into place after,
-    so that a process killed at any moment leaves the checkpoint before or this one, whole.
+    so that a process killed at any moment leaves the checkpoint before or this one, whole. Where
+    tables lie in shards every rank writes its own into a file, and the JSON names all of them; any
+    other number of ranks, or one that holds all, can go on from it.
     """
 
     folder: Path
@@ -117,27 +136,61 @@ class Checkpoints:
             steps or (self.every_seconds is not None and late >= self.every_seconds)
         )
 
-    def save(self, tensors: Mapping[str, Tensor], state: State) -> None:
+    def save(
+        self,
+        tensors: Mapping[str, Tensor],
+        state: State,
+        spread: Spread = TOGETHER,
+        ranks: Ranks = ALONE,
+    ) -> None:
         """Replace the checkpoint.
 
+        Args:
+            tensors: By name; those of tables in shards are this rank's rows.
+            state: The rest.
+            spread: Which tables lie in shards.
+            ranks: All must call this.
+
         Raises:
-            StoreError: The disk refused; the checkpoint before stays.
+            StoreError: The disk refused, or ranks do not write to the same folder; the checkpoint
+                before stays.
         """
+        made = f"checkpoint-{state.step:010d}-{time.time_ns():x}"
+        common = {name: t for name, t in tensors.items() if spread.table_of(name) is None}
+        shards: list[ShardFile] = []
+        if spread.rows:
+            own = {name: t for name, t in tensors.items() if name not in common}
+            name = f"{made}-{ranks.rank}of{ranks.size}.safetensors"
+            shards = [ShardFile(**found) for found in ranks.each(self._written(name, own))]
         if not self.writes:
             self.saved_step = state.step
             return
-        arrays = {name: _array(tensor) for name, tensor in tensors.items()}
-        name = f"checkpoint-{state.step:010d}-{time.time_ns():x}.safetensors"
-        digest = write_tensors(self.folder / name, arrays)
+        for rank, shard in enumerate(shards):
+            if not (self.folder / shard.name).exists():
+                raise StoreError(
+                    f"{self.folder} has no {shard.name}, which rank {rank} wrote to a folder of "
+                    f"that name. Expected one folder that all machines share; give --checkpoint "
+                    f"a path on a shared disk."
+                )
+        found = self._written(f"{made}.safetensors", common)
         info = CheckpointInfo(
-            weights=name, weights_digest=digest, config=dict(self.config), state=state
+            weights=found["name"],
+            weights_digest=found["digest"],
+            config=dict(self.config),
+            state=state,
+            shards=shards,
+            tables=dict(spread.rows),
         )
         save_record(self.folder / RECORD, info)
-        self._sweep(name)
+        self._sweep({info.weights, *(shard.name for shard in shards)})
         self.saved_step, self._saved_at = state.step, time.monotonic()
 
-    def load(self) -> tuple[dict[str, Tensor], State] | None:
+    def load(self, spread: Spread = TOGETHER) -> tuple[dict[str, Tensor], State] | None:
         """The checkpoint, or None where there is none or `resume` was not asked for.
+
+        Args:
+            spread: Which tables lie in shards, and which of their rows are wanted; it need not be
+                as it was when the checkpoint was saved.
 
         Raises:
             ConfigError, ArtifactError: As `open`.
@@ -145,9 +198,33 @@ class Checkpoints:
         if not self.resume or not (self.folder / RECORD).exists():
             return None
         info = self._info()
-        arrays = read_tensors(self.folder / info.weights, info.weights_digest)
+        tensors = self._read(info.weights, info.weights_digest)
+        for name in tensors:
+            if spread.table_of(name) is not None:
+                tensors[name] = spread.shard.of(tensors[name]).contiguous()
+        tensors |= self._own_rows(info, spread.shard)
         self.saved_step = info.state.step
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}, info.state
+        return tensors, info.state
+
+    def _own_rows(self, info: CheckpointInfo, own: Shard) -> dict[str, Tensor]:
+        """What a checkpoint has in shards, as far as it is wanted here."""
+        parts: dict[str, dict[Shard, Tensor]] = {}
+        for rank, file in enumerate(info.shards):
+            shard = Shard(rank, len(info.shards))
+            if own.meets(shard):
+                for name, part in self._read(file.name, file.digest).items():
+                    parts.setdefault(name, {})[shard] = part
+        saved = Spread(info.tables)
+        rows = {name: info.tables[saved.table_of(name) or ""] for name in parts}
+        return {name: own.taken(found, rows[name]) for name, found in parts.items()}
+
+    def _written(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+        arrays = {key: _array(tensor) for key, tensor in tensors.items()}
+        return {"name": name, "digest": write_tensors(self.folder / name, arrays)}
+
+    def _read(self, name: str, digest: str) -> dict[str, Tensor]:
+        arrays = read_tensors(self.folder / name, digest)
+        return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
     def remove(self) -> None:
         """Delete the checkpoint: its training has ended and what it made is kept elsewhere."""
@@ -157,7 +234,7 @@ class Checkpoints:
             (self.folder / RECORD).unlink(missing_ok=True)
         except OSError as error:
             raise refused(self.folder / RECORD, error) from error
-        self._sweep(None)
+        self._sweep(set())
 
     @property
     def last_good(self) -> str:
@@ -166,11 +243,11 @@ class Checkpoints:
             return "No checkpoint was written before."
         return f"The last good checkpoint is of step {self.saved_step}, in {self.folder}."
 
-    def _sweep(self, keep: str | None) -> None:
+    def _sweep(self, keep: Set[str]) -> None:
         """Remove what no record names, whatever a process that was killed left included."""
         for pattern in PATTERNS:
             for file in self.folder.glob(pattern):
-                if file.name != keep:
+                if file.name not in keep:
                     file.unlink(missing_ok=True)
 
     def _info(self) -> CheckpointInfo:

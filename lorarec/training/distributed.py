@@ -1,9 +1,10 @@
 """Processes that train together: how they find each other, agree, and end together.
 
-Every rank holds the whole model and the whole data, and computes its share of every batch. What is
-said between ranks is numbers and JSON in tensors; nothing is pickled. What decides how the training
-goes on is always exchanged between CPUs, over gloo, and before any tensor of a GPU is: a rank that
-is gone is noticed there, as its connections close, and not by a GPU that waits for it.
+Every rank holds the whole data and the whole model, tables that lie in shards apart, and computes
+its share of every batch. What is said between ranks is numbers and JSON in tensors; nothing is
+pickled. What decides how the training goes on is always exchanged between CPUs, over gloo, and
+before any tensor of a GPU is: a rank that is gone is noticed there, as its connections close, and
+not by a GPU that waits for it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -40,6 +43,9 @@ GRACE = 1.0
 """Seconds that the first rank has to end by itself before torchrun sees that another has ended."""
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 """Variable in which torchrun says how often it has started all anew."""
+WORD = 20.0
+"""Seconds after which ranks that wait for what the first one makes hear that it goes on."""
+Made = TypeVar("Made")
 _FAILURE, _TOLD = "failure", "told"
 
 
@@ -116,6 +122,30 @@ class Ranks:
             return make()
         return self._texts(json.dumps(make()) if self.first else "")[0]
 
+    def awaited(self, make: Callable[[], Made], every: float = WORD) -> Made | None:
+        """What the first rank makes, on that one; None on the others, which wait however long.
+
+        Args:
+            make: Called in a thread, while the first rank goes on telling that it is there.
+            every: Seconds between two such words; fewer than a rank waits for an answer.
+        """
+        if not self.together:
+            return make()
+        if not self.first:
+            while not self.any(False)[0]:
+                pass
+            return None
+        made: Future[Made] = Future()
+        Thread(target=_fulfil, args=(made, make), daemon=True).start()
+        while True:
+            wait([made], every)
+            if self.any(made.done())[0]:
+                return made.result()
+
+    def each(self, own: Any) -> list[Any]:
+        """What every rank says, by rank: values that JSON can hold."""
+        return self._texts(json.dumps(own)) if self.together else [own]
+
     def agree(self, own: Mapping[str, object]) -> None:
         """Refuse to go on where a rank has anything else than the first one.
 
@@ -124,7 +154,7 @@ class Ranks:
         """
         if not self.together:
             return
-        found = self._texts(json.dumps({name: str(value) for name, value in own.items()}))
+        found = self.each({name: str(value) for name, value in own.items()})
         for rank, theirs in enumerate(found):
             ours = found[0]
             differing = [n for n in sorted({*ours, *theirs}) if ours.get(n) != theirs.get(n)]
@@ -151,6 +181,47 @@ class Ranks:
         with _listening():
             dist.all_gather(found, own, group=self._group(own))
         return found
+
+    def deal(self, own: Tensor, sent: list[int], received: list[int]) -> Tensor:
+        """Give each rank its rows of a tensor, and take those of all others, by rank.
+
+        Args:
+            own: (sum of `sent`, ...): the rows for rank 0, then those for rank 1 and so on.
+            sent: How many there are for each.
+            received: How many each has for this rank.
+
+        Returns:
+            (sum of `received`, ...).
+        """
+        found = own.new_empty(sum(received), *own.shape[1:])
+        with _listening():
+            dist.all_to_all_single(found, own.contiguous(), received, sent, group=self._group(own))
+        return found
+
+    def hand_out(self, parts: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+        """What the first rank has for this one.
+
+        Args:
+            parts: float32 (ranks, *shape) on the first rank's CPU; None on the others.
+            shape: Of each part.
+
+        Returns:
+            float32, on the CPU.
+        """
+        found = torch.empty(shape)
+        with _listening():
+            dist.scatter(found, None if parts is None else list(parts), 0)
+        return found
+
+    def collect(self, own: Tensor) -> list[Tensor]:
+        """A tensor of every rank on the first one's CPU, by rank; nothing on the others.
+
+        All have the same shape, on the CPU.
+        """
+        found = [torch.empty_like(own) for _ in range(self.size)] if self.first else None
+        with _listening():
+            dist.gather(own, found, 0)
+        return found or []
 
     def add_up(self, tensor: Tensor) -> None:
         """Overwrite a tensor with its sum over the ranks, the same bits on all of them."""
@@ -268,6 +339,13 @@ def _line(error: BaseException) -> str:
     """The first sentence of an error, without the place in the source that gloo begins with."""
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\[[^\]]*\] *", "", first).partition(". ")[0]
+
+
+def _fulfil(made: Future[Made], make: Callable[[], Made]) -> None:
+    try:
+        made.set_result(make())
+    except BaseException as error:
+        made.set_exception(error)
 
 
 @contextmanager

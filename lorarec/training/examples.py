@@ -103,3 +103,24 @@ def examples_of(
             )
         )
     return found
+
+
+def shuffled(
+    domains: Sequence[DomainExamples], size: int, generator: torch.Generator
+) -> list[tuple[DomainExamples, Tensor]]:
+    """An epoch's batches of one domain each, rows and batches in a random order.
+
+    Args:
+        domains: Rows to train on.
+        size: Rows of a batch.
+        generator: Of the order.
+
+    Returns:
+        Domain and places of its rows, int64, for each batch.
+    """
+    found, device = [], generator.device
+    for domain in domains:
+        order = torch.randperm(len(domain), generator=generator, device=device)
+        found += [(domain, part) for part in torch.split(order.to(domain.users.device), size)]
+    places = torch.randperm(len(found), generator=generator, device=device)
+    return [found[place] for place in places.tolist()]

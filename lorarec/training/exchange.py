@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from lorarec.training.distributed import Ranks
 from lorarec.training.optimizers import coalesced
+from lorarec.training.sharded_table import ShardedTable
 
 _NONE, _DENSE = -2.0, -1.0
 """Kinds of a gradient where it has no count of rows."""
 
 
 def exchanged(
-    parameters: Mapping[str, nn.Parameter], loss: float, fits: bool, ranks: Ranks
+    parameters: Mapping[str, nn.Parameter],
+    loss: float,
+    fits: bool,
+    ranks: Ranks,
+    sharded: Mapping[str, ShardedTable] = MappingProxyType({}),
 ) -> float | None:
     """Replace each parameter's gradient by its sum over the ranks, and give the sum of the losses.
 
@@ -24,19 +30,21 @@ def exchanged(
     piece. Each rank gets all of them in the order of the ranks, and adds up rows that several have
     touched in that order: the gradients, and all that follows of them, are the same bits on every
     rank. A step takes four messages: what each rank has, rows, their gradients, dense gradients.
+    Gradients of a sharded table go to the owners of its rows alone, in a message a lookup.
 
     Args:
         parameters: In the same order on every rank; gradients are float32.
         loss: This rank's part of the batch's.
         fits: False where this rank had no memory for its share.
         ranks: All must call this; one process alone has nothing to exchange.
+        sharded: Those of the parameters that lie in shards.
 
     Returns:
         The batch's loss; None where a rank had no memory, and then gradients are as they were.
     """
     if not ranks.together:
         return loss if fits else None
-    trained = list(parameters.values())
+    trained = [p for name, p in parameters.items() if name not in sharded]
     touched = [_rows(p) for p in trained]
     has = [
         _NONE if p.grad is None else _DENSE if found is None else float(len(found[0]))
@@ -56,6 +64,8 @@ def exchanged(
         ranks,
     )
     _exchange_dense(dense, ranks)
+    for table in sharded.values():
+        table.settle()
     return sum(values[1] for values in by_rank)
 
 

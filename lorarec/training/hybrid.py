@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ ROWS: dict[OptimizerName, type[RowAdam] | type[RowAdagrad]] = {
     "adam": RowAdam,
     "adagrad": RowAdagrad,
 }
+Norm = Callable[[Sequence[nn.Parameter]], Tensor]
+"""Of the gradients of some parameters together, float ()."""
 
 
 class HybridOptimizer:
@@ -34,6 +36,7 @@ class HybridOptimizer:
         rates: Beginning of a parameter's name → multiple of the step size; the first that fits.
         anchors: A parameter's name → where it is pulled back to at every step that moves it.
         pulls: Name of a table → float (V,): decay of each of its rows besides λ.
+        norm: What `clip_norm` bounds; None is `gradient_norm`.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class HybridOptimizer:
         rates: Mapping[str, float] = MappingProxyType({}),
         anchors: Mapping[str, Anchor] = MappingProxyType({}),
         pulls: Mapping[str, Tensor] = MappingProxyType({}),
+        norm: Norm | None = None,
     ) -> None:
         self._parameters = dict(parameters)
         self._make_rows = ROWS[name]
         self._options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
         self._clip_norm = clip_norm
+        self._norm = norm or gradient_norm
         self._rates = dict(rates)
         self._anchors = dict(anchors)
         self._pulls = dict(pulls)
@@ -73,7 +78,7 @@ class HybridOptimizer:
             if parameter.grad is not None and name not in self._kinds:
                 self._add(name, "rows" if parameter.grad.is_sparse else "dense")
         if self._clip_norm is not None:
-            clip_gradients(self._parameters.values(), self._clip_norm)
+            clip_gradients(self._parameters.values(), self._clip_norm, self._norm)
         for optimizer in (self._rows, self._dense):
             if optimizer is not None:
                 for group in optimizer.param_groups:
@@ -146,7 +151,21 @@ def _pull(parameter: Tensor, anchor: Anchor, rate: float) -> None:
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The 2-norm of gradients together, those of tables coalesced: float ()."""
+    values = [_values(p.grad) for p in parameters if p.grad is not None]
+    if not values:
+        return torch.zeros(())
+    norm: Tensor = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(value) for value in values])
+    )
+    return norm
+
+
+@torch.no_grad()
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], limit: float, norm_of: Norm | None = None
+) -> Tensor:
     """Scale all gradients alike where their norm together is above a limit.
 
         g ← g · min(1, limit / ‖g‖)      Pascanu et al. 2013
@@ -154,28 +173,29 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     Duplicate rows of a sparse gradient are summed first, so that the norm is that of the gradient
     and not of its parts; the work is O(touched rows).
 
+    Args:
+        parameters: With or without a gradient.
+        limit: Above 0.
+        norm_of: What gives the norm; None is `gradient_norm`.
+
     Returns:
         The norm before, float ().
     """
-    values: list[Tensor] = []
-    for parameter in parameters:
-        if parameter.grad is None:
-            continue
-        if parameter.grad.is_sparse:
-            rows, found = coalesced(parameter.grad)
-            parameter.grad = _coalesced_grad(rows, found, parameter)
-            values.append(found)
-        else:
-            values.append(parameter.grad)
-    if not values:
-        return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(value) for value in values])
-    )
+    moved = list(parameters)
+    for parameter in moved:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = _coalesced_grad(*coalesced(parameter.grad), parameter)
+    norm = (norm_of or gradient_norm)(moved)
     factor = (limit / norm.clamp(min=1e-12)).clamp(max=1.0)
-    for value in values:
-        value.mul_(factor)
+    for parameter in moved:
+        if parameter.grad is not None:
+            _values(parameter.grad).mul_(factor)
     return norm
+
+
+def _values(grad: Tensor) -> Tensor:
+    values: Tensor = grad._values() if grad.is_sparse else grad
+    return values
 
 
 def _coalesced_grad(rows: Tensor, values: Tensor, parameter: Tensor) -> Tensor:

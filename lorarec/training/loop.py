@@ -19,12 +19,13 @@ from lorarec.training.anchor import Anchor
 from lorarec.training.averaging import WeightAverage
 from lorarec.training.checkpoint import Checkpoints
 from lorarec.training.distributed import ALONE, Ranks
-from lorarec.training.examples import DomainExamples
+from lorarec.training.examples import DomainExamples, shuffled
 from lorarec.training.exchange import exchanged
 from lorarec.training.hybrid import HybridOptimizer, OptimizerName
 from lorarec.training.objective import Objective, Share
-from lorarec.training.precision import Precision, autocast, out_of_memory
+from lorarec.training.precision import Precision, autocast, no_room, no_state_room, out_of_memory
 from lorarec.training.schedule import Decay, step_scale
+from lorarec.training.sharded_table import norm_over, sharded_tables, spread_of
 from lorarec.training.state import captured, restore
 
 Validate = Callable[[], Mapping[str, float]]
@@ -122,7 +123,8 @@ def fit(
         say: Takes a sentence that a person should read.
         ranks: The processes that train together, each of which calls this with the same. They end
             with the same parameters to the bit, which are those of one process but for rounding;
-            layers that draw, such as dropout, draw other numbers.
+            layers that draw, such as dropout, draw other numbers. Of a `ShardedTable` each rank
+            gives and keeps its own rows.
 
     Raises:
         ConfigError: The ranks have other rows.
@@ -169,6 +171,8 @@ class Training:
         self.options, self.validate = options, validate
         self.report, self.checkpoints, self.say = report, checkpoints, say
         self.objective = replace(options.objective, negatives=options.negatives)
+        self.sharded = sharded_tables(models.values(), parameters)
+        self.spread = spread_of(self.sharded)
         self.device = domains[0].users.device
         drawing = self.device if self.device.type == "cuda" else torch.device("cpu")
         self.generator = torch.Generator(drawing).manual_seed(options.seed)
@@ -181,6 +185,7 @@ class Training:
             options.rates,
             options.anchors,
             options.pulls,
+            norm_over(self.sharded, ranks) if self.sharded else None,
         )
         self.average = WeightAverage(parameters, options.averaging)
         self.history = History()
@@ -200,12 +205,14 @@ class Training:
     def run(self) -> History:
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
-        found = None if self.checkpoints is None else self.checkpoints.load()
+        found = None if self.checkpoints is None else self.checkpoints.load(self.spread)
         if self.ranks.together:
             self.ranks.agree({f"rows of {d.name}": d.digest() for d in self.domains})
         if found is None:
             # Another kind of processor may have rounded the start otherwise.
-            self.ranks.copy_from_first(p.data for p in self.parameters.values())
+            self.ranks.copy_from_first(
+                p.data for name, p in self.parameters.items() if name not in self.sharded
+            )
             self.measure(0, None)
         else:
             restore(self, *found)
@@ -251,7 +258,9 @@ class Training:
         for model in self.models.values():
             model.eval()
         with torch.no_grad():
-            metrics = self.ranks.from_first(lambda: dict(self.validate()))
+            # What lies in shards is asked of all ranks, so there all of them measure.
+            own = dict(self.validate()) if self.sharded else None
+            metrics = self.ranks.from_first(lambda: dict(self.validate()) if own is None else own)
         if loss is not None:
             metrics["train_loss"] = loss
         self.history.epochs.append(metrics)
@@ -267,7 +276,8 @@ class Training:
     def train_epoch(self) -> None:
         for model in self.models.values():
             model.train()
-        batches = self.batches()
+        self.generator.set_state(self.order)
+        batches = shuffled(self.domains, self.options.batch_size, self.generator)
         if self.batch:  # resumed in the middle: those before are done, and so are their draws
             self.generator.set_state(self.draws)
         for domain, batch in batches[self.batch :]:
@@ -296,9 +306,11 @@ class Training:
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
+                if self.sharded:
+                    raise no_room(len(part), self.device) from error
                 full = error
                 self.optimizer.zero_grad()
-            value = exchanged(self.parameters, own, full is None, self.ranks)
+            value = exchanged(self.parameters, own, full is None, self.ranks, self.sharded)
             if value is None:
                 self.halve(len(part), full)
                 waiting.append(part)
@@ -319,18 +331,14 @@ class Training:
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            size = sum(p.numel() * p.element_size() for p in self.parameters.values())
-            raise TrainingError(
-                f"The optimiser's state does not fit into the memory of {self.device}: the "
-                f"parameters take {size / 1e9:.2f} GB and Adam twice that besides. Expected room; "
-                f"use --set train.optimizer=adagrad, whose state is a number a row, a smaller "
-                f"dimension, or --device cpu."
-            ) from error
+            raise no_state_room(self.parameters.values(), self.device) from error
         self.step += 1
 
     def backward(self, domain: DomainExamples, batch: Tensor) -> float:
         """Gradients of this rank's share of a batch, and its part of the loss."""
         self.optimizer.zero_grad()
+        for table in self.sharded.values():
+            table.forget()
         self.ranks.reseed(self.options.seed, self.step)
         with autocast(self.options.precision, str(self.device)):
             loss = self.objective(
@@ -380,20 +388,8 @@ class Training:
             f"{self.batch_size:,}. Set batch_size to that to begin with it."
         )
 
-    def batches(self) -> list[tuple[DomainExamples, Tensor]]:
-        """The epoch's batches of one domain each, rows and batches in a random order."""
-        found = []
-        self.generator.set_state(self.order)
-        device = self.generator.device
-        for domain in self.domains:
-            order = torch.randperm(len(domain), generator=self.generator, device=device)
-            parts = torch.split(order.to(domain.users.device), self.options.batch_size)
-            found += [(domain, part) for part in parts]
-        places = torch.randperm(len(found), generator=self.generator, device=device)
-        return [found[place] for place in places.tolist()]
-
     def save(self) -> None:
         """Write all that the rest of the training depends on, and nothing that is not finite."""
         assert self.checkpoints is not None
         self.check_finite()
-        self.checkpoints.save(*captured(self))
+        self.checkpoints.save(*captured(self), self.spread, self.ranks)

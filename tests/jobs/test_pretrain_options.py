@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from ranks import logs
+from torch import nn
 from world import World
 
+from lorarec.config import Settings
 from lorarec.errors import ConfigError
 from lorarec.jobs.adapt import adapt, recipe
 from lorarec.jobs.pretrain import pretrain
+from lorarec.jobs.sides import NO_SIDES
+from lorarec.jobs.start import starting_model
 from lorarec.lora.config import lora_config
 from lorarec.models.matrix_factorization import MatrixFactorization
 from lorarec.training.distributed import Ranks
@@ -111,3 +116,29 @@ def test_what_implicit_trains_is_not_for_several_processes(world: World) -> None
     settings = world.settings.with_options({"model.name": "als"})
     with pytest.raises(ConfigError, match=r"--model als was started as 2 ranks"):
         pretrain(settings, [world.logs], world.store, ranks=Ranks(0, 2, local_rank=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "ranks", "words"),
+    [
+        ({}, Ranks(), "one process by itself"),
+        ({"model.name": "als"}, Ranks(0, 1, 0), "--model als is trained by implicit"),
+        (
+            {"model.name": "two-tower", "model.history_table": "separate"},
+            Ranks(0, 2, 0),
+            "model.history_table=shared",
+        ),
+    ],
+)
+def test_tables_in_shards_are_refused_where_nobody_shares_them(
+    world: World, options: dict[str, object], ranks: Ranks, words: str
+) -> None:
+    settings = world.settings.with_options({"train.shard_tables": True, **options})
+    with pytest.raises(ConfigError, match=words):
+        pretrain(settings, [world.logs], world.store, ranks=ranks)
+
+
+def test_a_process_by_itself_that_trains_for_another_command_has_whole_tables() -> None:
+    settings = Settings().with_options({"train.shard_tables": True, "model.dim": 4})
+    model = starting_model(settings, logs().part("train"), NO_SIDES)
+    assert isinstance(model.users, nn.Embedding)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
+from scenarios import Ended, together
 
 from lorarec.data.interactions import Interactions
 from lorarec.data.vocabulary import Vocabulary
@@ -18,6 +20,18 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def ranks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of `ended` leave their checkpoints."""
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def ended(request: pytest.FixtureRequest, ranks_folder: Path) -> dict[str, Ended]:
+    """The scenarios that a test module names in `RUN`, by two processes that are started once."""
+    return together(request.module.RUN, ranks_folder)
 
 
 @pytest.fixture(scope="session")

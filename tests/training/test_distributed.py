@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ranks import CASES, DROPPED, SCENARIOS, Ended, together, trained
-from torch import Tensor
+from ranks import CASES, DROPPED, furthest, trained
+from scenarios import SCENARIOS, Ended
 
 from lorarec.errors import ConfigError
 from lorarec.training.checkpoint import Checkpoints
@@ -19,23 +19,8 @@ from lorarec.training.objective import Share
 TOLERANCE = 2e-5
 """Largest difference of a weight to one process's after four epochs, of weights of about 1. Seen:
 2.4e-7, and 2.0e-6 for two towers."""
+RUN = [name for name in SCENARIOS if not name.startswith("sharded")]
 FINISHED = [*CASES, "dropout", "broken off and resumed", "stopped by one", "out of memory"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ranks")
-
-
-@pytest.fixture(scope="module")
-def ended(folder: Path) -> dict[str, Ended]:
-    """All scenarios, by two processes that are started once."""
-    return together(list(SCENARIOS), folder)
-
-
-def furthest(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
-    assert set(ours) == set(theirs)
-    return max(float((ours[name] - theirs[name]).abs().max()) for name in theirs)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -71,9 +56,11 @@ def test_each_rank_drops_other_values_than_one_process(ended: dict[str, Ended]) 
     assert furthest(ended["dropout"].weights[0], trained(DROPPED)[0]) > TOLERANCE
 
 
-def test_one_process_goes_on_from_what_two_began(ended: dict[str, Ended], folder: Path) -> None:
+def test_one_process_goes_on_from_what_two_began(
+    ended: dict[str, Ended], ranks_folder: Path
+) -> None:
     assert ended["stopped by one"].weights  # they left a checkpoint
-    going_on = Checkpoints(folder / "stopped", {"data": "d"}, resume=True)
+    going_on = Checkpoints(ranks_folder / "stopped", {"data": "d"}, resume=True)
     resumed, _ = trained(CASES["softmax"], checkpoints=going_on)
     assert going_on.there == 7
     assert furthest(resumed, trained(CASES["softmax"])[0]) < TOLERANCE
@@ -98,6 +85,12 @@ def test_where_a_rank_fails_all_end_and_the_first_tells(
     assert words in first["text"]
     assert first["code"] == second["code"] == code
     assert second["kind"] in {"RankError", "ToldElsewhereError"}
+
+
+def test_what_takes_the_first_rank_longer_than_others_wait_is_awaited(
+    ended: dict[str, Ended],
+) -> None:
+    assert all("epochs" in told for told in ended["the start hangs"].told)
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.booleans())
