@@ -101,6 +101,8 @@ class DomainCounts(Record):
 class Generation(Record):
     """What one `prepare` or `append` added."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"was"})
+
     number: int
     """0 for `prepare`."""
     digest: str
@@ -121,6 +123,9 @@ class Generation(Record):
     """The split of all rows up to this generation; None where it is left to later."""
     versions: dict[str, str]
     """Of the libraries that wrote it."""
+    was: list[str] = Field(default_factory=list)
+    """Digests that it had before rows were forgotten, the first one first: what was trained on it
+    then names it by these."""
 
 
 class Manifest(Record):
@@ -137,11 +142,12 @@ class Manifest(Record):
         return self.generations[-1].digest
 
     def upto(self, digest: str | None) -> Manifest | None:
-        """The data set as it was when it had this digest; None where it never had."""
+        """The data set as it was when it had this digest, but for what was forgotten since; None
+        where it never had."""
         if digest is None:
             return self
         for place, generation in enumerate(self.generations):
-            if generation.digest == digest:
+            if digest in (generation.digest, *generation.was):
                 return self.model_copy(update={"generations": self.generations[: place + 1]})
         return None
 
