@@ -273,6 +273,8 @@ def _about_base(run: RunInfo | None, info: BaseInfo | None) -> str:
             f", merged of base {info.merged.base_digest[:12]} and an adapter "
             f"{info.merged.adapter_digest[:12]} of {info.merged.domain}"
         )
+    if info.forgotten_from is not None:
+        about += f", without forgotten ids from {info.forgotten_from[:12]}"
     return about
 
 

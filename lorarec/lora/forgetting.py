@@ -48,6 +48,8 @@ def rekeyed(
         for part in ("rows", "a", "d"):
             if f"{side}.{part}" in tensors:
                 tensors[f"{side}.{part}"] = tensors[f"{side}.{part}"][touched]
+        if not touched.any():  # factors that move nothing are not kept
+            tensors = {k: t for k, t in tensors.items() if k not in (f"{side}.a", f"{side}.b")}
         if f"{side}.grown" in tensors:
             tensors[f"{side}.grown"] = tensors[f"{side}.grown"][stays[side]]
     tensors |= _bias(state, rows["items"], stays["items"])

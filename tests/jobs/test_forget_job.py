@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from world import World, copied, store_in
 
 from lorarec.data.forgotten import Forgotten
@@ -332,3 +333,51 @@ def test_a_user_and_an_item_of_one_name_are_two(world: World) -> None:
     assert found.touched == []
     with pytest.raises(ConfigError, match="No id was named"):
         Forgotten.of()
+
+
+def test_towers_forget_features_and_history_and_who_has_features_alone(world: World) -> None:
+    users = world.frame["user_id"].unique().sort().to_list()
+    items = [*world.frame["item_id"].unique().sort(), "never-seen"]
+    kinds = [("a", "b", "c")[n % 3] for n in range(len(items))]
+    pl.DataFrame({"item_id": items, "kind": kinds}).write_csv(world.folder / "items.csv")
+    ages = [float(n % 4) for n in range(len(users))]
+    pl.DataFrame({"user_id": users, "age": ages}).write_csv(world.folder / "users.csv")
+    settings = world.settings.with_options(
+        {
+            "model.name": "two-tower",
+            "model.layers": [8],
+            "model.history": "mean",
+            "features.items": str(world.folder / "items.csv"),
+            "features.users": str(world.folder / "users.csv"),
+        }
+    )
+    made = pretrain(settings, [world.logs], world.store).run
+    before = world.load(made)
+    user = str(before.users.ids[3])
+    forgotten = Forgotten.of([user], ["never-seen"])
+    with pytest.raises(ConfigError, match="known by what they had"):
+        forget(world.store, Forgotten.of(items=[str(before.items.ids[0])]))
+    found = forget(world.store, forgotten)
+    assert any("users.csv: delete the ids' rows" in each for each in found.out_of_reach)
+    after = world.load(made)
+    rows = torch.tensor([n for n in range(len(before.users)) if n != 3])
+    things = torch.arange(len(before.items))
+    for name, of in (("user_vectors", rows), ("item_vectors", things)):
+        assert torch.equal(getattr(after.model, name)(of), getattr(before.model, name)(of))
+    history = after.model.history  # type: ignore[union-attr]
+    assert history.offsets[3] == history.offsets[4]
+    assert after.features["items"].described.forgotten == 1
+    nobody = after.model.user_tower.features.unknown  # type: ignore[union-attr]
+    told = after.model.user_tower.features(torch.tensor([3, nobody]))  # type: ignore[union-attr]
+    assert torch.equal(told[0], told[1])
+    assert naming(world.artifacts(made), "never-seen") == []
+
+
+def test_a_logged_model_that_holds_it_goes(made: Made) -> None:
+    folder = made.world.artifacts(made.base) / "model"
+    (folder / "artifacts").mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    pl.DataFrame({"user_id": [made.user]}).write_parquet(folder / "artifacts" / "rows.parquet")
+    found = rid(made, Forgotten.of([made.user]))
+    assert ("model", str(folder)) in {(each.what, each.name) for each in found.touched}
+    assert not folder.exists()
