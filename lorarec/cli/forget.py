@@ -65,6 +65,8 @@ def forget(
     from lorarec.tracking.flip import finish as finish_flip
     from lorarec.tracking.store import open_store
 
+    if not also:
+        open_store(settings.tracking, write=False, unfinished=True)  # makes none
     store = open_store(settings.tracking, unfinished=True)
     if finish_flip(store):
         say("What was broken off is finished.")

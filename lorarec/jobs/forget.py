@@ -31,7 +31,8 @@ from lorarec.tracking.store import Store
 ALWAYS = (
     "Backups and copies of the store, of the data sets and of logs: delete the rows there.",
     "Servers and notebooks that are running keep what they have loaded: start them again.",
-    "Lists, exports and pages that were written outside of the store: write them again.",
+    "Lists, exports, pages and checkpoints outside of the store: write them again.",
+    "Other stores whose bases read the same data sets: run this there too.",
     "What other rows have learnt from those that are gone: pretrain again to be without it.",
 )
 """What no command can reach."""
@@ -174,7 +175,12 @@ class _Work:
             {known.path for base in self.places.bases.values() for known in base.features.values()}
         )
         features = [f"The table of features {path}: delete the ids' rows there." for path in tables]
-        return [*self.notes, *remote, *features, *ALWAYS]
+        imported = [
+            f"What a base was imported from, {base.origin.source}: delete the ids' rows there."
+            for base in self.places.bases.values()
+            if base.origin is not None
+        ]
+        return [*self.notes, *remote, *features, *dict.fromkeys(imported), *ALWAYS]
 
     def _logs(self, source: DataSource) -> DataSource | None:
         """A source of logs as it is recorded from now on; None where nothing of it changes.

@@ -126,7 +126,7 @@ def _add_folder(found: Places, folder: Path) -> None:
     elif (folder / "domains.json").is_file():
         found.joined.append(folder)
     elif is_prepared(folder):
-        found.datasets.append(folder)
+        found.datasets += [folder] if folder not in found.datasets else []
     elif not _add_artefact(found, folder, str(folder)):
         raise NotFoundError(
             f"{folder} is no base, adapter, index or prepared data set. Expected a folder of one. "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorarec.errors import ConfigError, NotFoundError
 from lorarec.jobs.named_adapter import ADAPTER_KINDS, base_digest
-from lorarec.jobs.recorded import BASE_KINDS, Recorded, recorded
+from lorarec.jobs.recorded import BASE_KINDS, Recorded, parent_names, recorded
 from lorarec.record import load_record
 from lorarec.retrieval.artefact import RECORD as INDEX
 from lorarec.retrieval.artefact import IndexInfo
@@ -18,7 +18,7 @@ from lorarec.retrieval.augmented_artefact import AugmentedInfo
 from lorarec.tracking.champions import deciding, reign
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import domain_of
-from lorarec.tracking.registry import find_run
+from lorarec.tracking.registry import find_run, running_runs
 from lorarec.tracking.removal import (
     Leftover,
     artifact_bytes,
@@ -182,12 +182,17 @@ class _Plan:
         newest = self.found.bases[0].tag("base_digest") if self.found.bases else None
         counts: dict[tuple[str | None, str], int] = {}
         serving: set[str | None] = {domain_of(version.name) for version in self.found.versions}
+        running = running_runs(self.store)
+        used = {run.tag("adapter_digest") for run in running} - {None}
+        used |= {name for run in running for name in parent_names(run)}
         for run in self.found.adapters:
             how = run.kind if run.kind in ("adapt", "full") else "derived"
             place = counts.get((run.domain, how), 0)
             why = shown.get(run.run_id)
             if run.tag("adapter_digest") in self.indexed:
                 why = why or "an index was built of it"
+            if {run.tag("adapter_digest"), run.uri} & used:
+                why = why or "a run in progress is of it"
             if run.passed_over:
                 why = why or (None if self._is_over(run) else "its sweep is still running")
                 if why is not None:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from lorarec.errors import StoreError
 from lorarec.record import FORMAT, Record, load_record, save_record
+from lorarec.storage import sync
 from lorarec.tracking.database import database_path
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.versions import ABSENT
@@ -119,6 +120,7 @@ def _replace(staged: Path, target: Path) -> None:
         if target.is_dir():
             target.rename(old)
         staged.replace(target)
+        sync(target.parent)
     _remove(old)
 
 

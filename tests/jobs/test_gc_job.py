@@ -108,6 +108,14 @@ def test_what_a_sweep_passed_over_goes_and_not_while_it_runs(world: World) -> No
     assert names(gc(world.store, 5), "adapter") == {loser}
 
 
+def test_what_a_run_in_progress_is_of_stays(world: World) -> None:
+    tags = {"lorarec.adapter_digest": world.run(world.adapter).tag("adapter_digest")}
+    world.adapt("books", {"train.seed": 1})
+    assert names(gc(world.store, 1), "adapter") == {world.adapter}
+    with world.store.run("gate-books", "gate", tags=tags):
+        assert names(gc(world.store, 1), "adapter") == set()
+
+
 def test_an_index_holds_its_adapter(world: World, tmp_path: Path) -> None:
     from lorarec.jobs.index_domain import build_index
 
