@@ -73,8 +73,11 @@ def gc(
             title="stays",
             whole=("what",),
         )
-    word = "would be removed; --yes removes" if found.dry_run else "removed"
-    say(f"{len(found.removed):,} things, {found.bytes:,} bytes: {word}.")
+    if not found.removed:
+        say("Nothing can go.")
+    else:
+        word = "Would free {}; --yes does." if found.dry_run else "Freed {}."
+        say(word.format(f"{found.bytes:,} bytes"))
 
 
 def _record(found: Collected) -> dict[str, object]:

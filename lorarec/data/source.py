@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lorarec.config.sections import Data
 from lorarec.data.logs import logs_digest, read_logs
@@ -14,12 +15,13 @@ from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import is_prepared, read_manifest
 from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.errors import DataError
+from lorarec.record import Record
 
 
-class DataSource(BaseModel):
+class DataSource(Record):
     """Files, how they were read, and the digest of what was in them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    later: ClassVar[frozenset[str]] = frozenset({"without"})
 
     paths: list[str]
     """Absolute paths, as given."""

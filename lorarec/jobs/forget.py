@@ -180,7 +180,13 @@ class _Work:
             for base in self.places.bases.values()
             if base.origin is not None
         ]
-        return [*self.notes, *remote, *features, *dict.fromkeys(imported), *ALWAYS]
+        taken = [
+            f"The logs that {folder} was prepared from: {_some(folder)}. Delete the rows there too "
+            f"and append none of them again: changed, they would count as new."
+            for folder in self.places.datasets
+        ]
+        found = [*self.notes, *taken, *remote, *features, *dict.fromkeys(imported)]
+        return [*found, *ALWAYS]
 
     def _logs(self, source: DataSource) -> DataSource | None:
         """A source of logs as it is recorded from now on; None where nothing of it changes.
@@ -223,6 +229,13 @@ class _Work:
                 f"rows that have trained would be held out. Expected users alone, or another "
                 f"split; pretrain again on logs without the item."
             )
+
+
+def _some(folder: Path) -> str:
+    """The first of the logs that a data set has taken."""
+    sources = [source.path for g in read_manifest(folder).generations for source in g.sources]
+    more = f" and {len(sources) - 3:,} more" if len(sources) > 3 else ""
+    return ", ".join(sources[:3]) + more
 
 
 def _first(text: str) -> str:

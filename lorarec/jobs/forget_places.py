@@ -26,7 +26,7 @@ class Places:
     bases: dict[Path, BaseInfo] = field(default_factory=dict)
     adapters: dict[Path, AdapterInfo] = field(default_factory=dict)
     names: dict[Path, str] = field(default_factory=dict)
-    """What names a base, an adapter or a model: its run, or its folder."""
+    """What names them: of a base or an adapter its run, of a file its run and path, or a folder."""
     models: list[Path] = field(default_factory=list)
     """Folders of MLflow's models."""
     files: list[Path] = field(default_factory=list)
@@ -103,10 +103,13 @@ def _add_run(found: Places, folder: Path, uri: str) -> None:
     for child in sorted(folder.iterdir()):
         if (child / "MLmodel").is_file():
             found.models.append(child)
-            found.names[child] = uri
+            found.names[child] = f"{uri}/{child.name}"
         elif not _add_artefact(found, child, uri):
             inside = child.rglob("*") if child.is_dir() else [child]
-            found.files += [path for path in sorted(inside) if path.is_file()]
+            for path in sorted(inside):
+                if path.is_file():
+                    found.files.append(path)
+                    found.names[path] = f"{uri}/{path.relative_to(folder).as_posix()}"
 
 
 def _add_artefact(found: Places, folder: Path, name: str) -> bool:

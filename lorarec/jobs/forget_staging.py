@@ -14,6 +14,7 @@ import polars as pl
 from lorarec.data.forgotten import Forgotten
 from lorarec.data.source import DataSource
 from lorarec.data.tables import write_parquet
+from lorarec.errors import ConfigError
 from lorarec.jobs.forget_places import Places, same_logs
 from lorarec.jobs.index_domain import without_rows
 from lorarec.jobs.naming_files import TABLES, names_any, quoted
@@ -76,18 +77,24 @@ class Staging:
 
         Raises:
             ArtifactError: One is broken.
-            ConfigError: A base cannot be without an item.
         """
         waiting = dict(self.places.adapters)
         for folder, info in self.places.bases.items():
             base = load_base(folder)
             data = renewed(info.data, logs)
-            now = without_ids(base, self.forgotten, data, folder)
+            own = [place for place, of in waiting.items() if of.base_digest == base.digest]
+            try:
+                now = without_ids(base, self.forgotten, data, folder)
+            except ConfigError as error:
+                self.refused.append(f"{self.places.names[folder]}: {error}")
+                for place in own:
+                    waiting.pop(place)
+                continue
             if now.digest != base.digest or data != info.data:
                 self._folder("base", folder, partial(save_base, now), "row")
             if now.digest != base.digest:
                 self.digests[base.digest] = now.digest
-            for place in [p for p, of in waiting.items() if of.base_digest == base.digest]:
+            for place in own:
                 self._adapter(place, waiting.pop(place), base, now, logs)
         for place in waiting:
             if any(names_any(file, self.forgotten) for file in place.glob("*.safetensors")):
@@ -103,7 +110,7 @@ class Staging:
             self.digests[info.digest] = made.info.digest
         same = made.info.model_copy(update={"weights_digest": info.weights_digest}) == info
         if not same:
-            how = "row" if made.info.digest != info.digest else "its base's digest"
+            how = "row" if made.info.digest != info.digest else "its base anew"
             self._folder("adapter", folder, partial(save_adapter, made), how)
 
     def _name_parents(self) -> None:
@@ -145,7 +152,7 @@ class Staging:
             save_record(path, load_record(path, schema).model_copy(update=update))
             return
         info = load_record(folder / name, schema).model_copy(update=update)
-        self._file("record", folder / name, lambda path: save_record(path, info), "a digest")
+        self._file("record", folder / name, lambda path: save_record(path, info), "others anew")
 
     def indexes(self) -> None:
         """Indexes besides the store: without the items, bound to what base and adapter are now.
@@ -170,7 +177,7 @@ class Staging:
                 continue
             left = without_rows(stored, gone)[0] if len(gone) else stored
             found = type(left)(left.index, left.items, left.info.model_copy(update=now))
-            how = "row" if len(gone) else "its base's digest"
+            how = "row" if len(gone) else "its base anew"
             self._folder("index", folder, partial(save_index, found), how)
         for folder in self.places.joined:
             self._joined(folder)
@@ -193,7 +200,7 @@ class Staging:
         now = info.model_copy(update={"base_digest": base, "domains": entries})
         if now != info:
             file = folder / JOINED
-            self._file("index", file, lambda path: save_record(path, now), "its base's digest")
+            self._file("index", file, lambda path: save_record(path, now), "its base anew")
 
     def files(self) -> None:
         """Tables of users lose their rows; reports and logged models, made anew in no time, go."""
@@ -205,7 +212,7 @@ class Staging:
             if path.suffix == ".html":
                 self._gone("report", path, "removed; lorarec report writes it anew")
             else:
-                self.refused.append(str(path))
+                self.refused.append(self.places.names[path])
         for folder in self.places.models:
             tables = [file for file in _inside(folder) if file.suffix in TABLES]
             if any(names_any(file, self.forgotten) for file in tables):
@@ -233,12 +240,12 @@ class Staging:
             return False
         self._file("table", path, lambda out: write_parquet(left, out), "row")
         if names_any(self.replaced[path], self.forgotten):
-            self.refused.append(str(path))
+            self.refused.append(self.places.names[path])
         return True
 
     def _gone(self, what: str, path: Path, how: str) -> None:
         self.removed.append(path)
-        self.touched.append(Touched(what, str(path), how))
+        self.touched.append(Touched(what, self.places.names[path], how))
 
     def _folder(self, what: str, place: Path, write: Callable[[Path], object], how: str) -> None:
         staged = _beside(place)
@@ -255,8 +262,8 @@ class Staging:
     def _staged(self, what: str, place: Path, staged: Path, how: str) -> None:
         self.replaced[place] = staged
         name = self.places.names.get(place, str(place))
-        words = {"row": "rows of the ids are gone"}
-        self.touched.append(Touched(what, name, words.get(how, f"{how} is another")))
+        words = {"row": "without them"}
+        self.touched.append(Touched(what, name, words.get(how, f"names {how}")))
 
     def flip(self, store: Store) -> Flip:
         """All that changes in the store, as one plan; tags and parameters are looked at here.

@@ -134,9 +134,9 @@ def _empty_histories(
     if np.isin(items, rows["items"]).any():
         raise ConfigError(
             f"Users of the base in {folder} are known by what they had, an item that is to be "
-            f"forgotten among it: without it their scores would change. Expected a base that no "
-            f"user's history names it in. Pretrain again on logs without it, and remove this base: "
-            f"lorarec gc --keep N --base URI"
+            f"forgotten among it: without it their scores would change. Expected an item that no "
+            f"user's history has. Pretrain again on logs without it, and remove this base, see: "
+            f"lorarec gc -h"
         )
     arrays["history.offsets"], arrays["history.items"] = offsets, items
     if "history.table.weight" in arrays:
