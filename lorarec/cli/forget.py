@@ -62,14 +62,16 @@ def forget(
     from lorarec.cli.listening import listening
     from lorarec.data.forgotten import Forgotten
     from lorarec.jobs.forget import forget as job
+    from lorarec.tracking.champions import deciding
     from lorarec.tracking.flip import finish as finish_flip
     from lorarec.tracking.store import open_store
 
     if not also:
         open_store(settings.tracking, write=False, unfinished=True)  # makes none
     store = open_store(settings.tracking, unfinished=True)
-    if finish_flip(store):
-        say("What was broken off is finished.")
+    with deciding(store):
+        if finish_flip(store):
+            say("What was broken off is finished.")
     if finish:
         return
     forgotten = Forgotten.of(_ids(users, user_files, "user_id"), _ids(items, item_files, "item_id"))

@@ -12,8 +12,9 @@ from lorarec.errors import ConfigError, NotFoundError
 from lorarec.lora.adapter import AdapterInfo
 from lorarec.models.artefact import BaseInfo
 from lorarec.record import load_record
+from lorarec.storage import UNFINISHED
 from lorarec.tracking.everything import AnyRun, all_runs
-from lorarec.tracking.removal import artifact_folder
+from lorarec.tracking.removal import artifact_folder, leftovers
 from lorarec.tracking.runs import local_folder
 from lorarec.tracking.store import Store
 
@@ -31,6 +32,8 @@ class Places:
     """Folders of MLflow's models."""
     files: list[Path] = field(default_factory=list)
     """All others of the runs."""
+    leftovers: list[Path] = field(default_factory=list)
+    """What killed processes left among the artifacts."""
     trash: dict[Path, str] = field(default_factory=dict)
     """Artifacts of runs that were deleted and can be restored, and their ids."""
     indexes: list[Path] = field(default_factory=list)
@@ -80,6 +83,8 @@ def find_places(store: Store, also: Sequence[Path]) -> Places:
             found.trash[folder] = run.info.run_id
         else:
             _add_run(found, folder, run.info.uri)
+    orphans = [left.path for left in leftovers(store)]
+    found.leftovers += [path for path in orphans if path not in found.leftovers]
     for path in also:
         _add_folder(found, path.expanduser().resolve())
     for source in found.sources():
@@ -100,14 +105,17 @@ def same_logs(one: DataSource, other: DataSource) -> bool:
 
 
 def _add_run(found: Places, folder: Path, uri: str) -> None:
+    found.leftovers += sorted(folder.rglob(UNFINISHED))
     for child in sorted(folder.iterdir()):
+        if child in found.leftovers:
+            continue
         if (child / "MLmodel").is_file():
             found.models.append(child)
             found.names[child] = f"{uri}/{child.name}"
         elif not _add_artefact(found, child, uri):
             inside = child.rglob("*") if child.is_dir() else [child]
             for path in sorted(inside):
-                if path.is_file():
+                if path.is_file() and path not in found.leftovers:
                     found.files.append(path)
                     found.names[path] = f"{uri}/{path.relative_to(folder).as_posix()}"
 

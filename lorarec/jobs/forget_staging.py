@@ -40,7 +40,8 @@ class Touched:
     """One thing that is changed."""
 
     what: str
-    """`data set`, `base`, `adapter`, `index`, `table`, `report`, `model` or `message`."""
+    """`data set`, `base`, `adapter`, `index`, `table`, `report`, `model`, `leftover`
+    or `message`."""
     name: str
     """URI or path."""
     how: str
@@ -91,7 +92,8 @@ class Staging:
                     waiting.pop(place)
                 continue
             if now.digest != base.digest or data != info.data:
-                self._folder("base", folder, partial(save_base, now), "row")
+                how = "row" if now.digest != base.digest else "its logs anew"
+                self._folder("base", folder, partial(save_base, now), how)
             if now.digest != base.digest:
                 self.digests[base.digest] = now.digest
             for place in own:
@@ -203,7 +205,10 @@ class Staging:
             self._file("index", file, lambda path: save_record(path, now), "its base anew")
 
     def files(self) -> None:
-        """Tables of users lose their rows; reports and logged models, made anew in no time, go."""
+        """Tables of users lose their rows; reports and logged models, made anew in no time, go, and
+        whatever killed processes left."""
+        for path in self.places.leftovers:
+            self._gone("leftover", path, "removed")
         for path in self.places.files:
             if not names_any(path, self.forgotten):
                 continue
@@ -245,7 +250,7 @@ class Staging:
 
     def _gone(self, what: str, path: Path, how: str) -> None:
         self.removed.append(path)
-        self.touched.append(Touched(what, self.places.names[path], how))
+        self.touched.append(Touched(what, self.places.names.get(path, str(path)), how))
 
     def _folder(self, what: str, place: Path, write: Callable[[Path], object], how: str) -> None:
         staged = _beside(place)
@@ -301,11 +306,10 @@ class Staging:
                 for name in ("digest", "base_digest")
                 if (digest := version.tag(name)) in self.digests
             }
+            if f"{TAG}digest" in found:
+                found[f"{TAG}forgotten_from"] = str(version.tag("digest"))
             if found:
-                before = {f"{TAG}forgotten_from": str(version.tag("digest"))}
-                versions.append(
-                    VersionTags(name=version.name, number=version.number, tags=found | before)
-                )
+                versions.append(VersionTags(name=version.name, number=version.number, tags=found))
         return Flip(
             replaced=[
                 Replacement(staged=str(s), target=str(place)) for place, s in self.replaced.items()

@@ -381,3 +381,15 @@ def test_a_logged_model_that_holds_it_goes(made: Made) -> None:
     found = rid(made, Forgotten.of([made.user]))
     assert ("model", f"{made.base}/model") in {(each.what, each.name) for each in found.touched}
     assert not folder.exists()
+
+
+def test_what_killed_processes_left_goes_too(made: Made) -> None:
+    orphan = made.folder / "mlruns" / "artifacts" / ("a" * 32)
+    orphan.mkdir()
+    (orphan / "half").write_text(made.user)
+    half = made.world.artifacts(made.base) / ".base.12345678.tmp"
+    half.mkdir()
+    (half / "users.parquet").write_text(made.user)
+    rid(made, Forgotten.of([made.user]))
+    assert naming(made.folder / "mlruns", made.user) == []
+    assert not orphan.exists()
