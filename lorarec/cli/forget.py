@@ -49,8 +49,8 @@ def forget(
 ) -> None:
     """Take users and items out of prepared data, bases, adapters, indexes, tables and reports.
 
-    Their rows are emptied and every other row keeps its number, so nobody else's score changes. All
-    of it happens at once: broken off, the store is as before or is finished by the next forget.
+    Their rows are emptied and every other row keeps its number, vector and score. All of it happens
+    at once: broken off, the store is as before or is finished by the next forget.
     Logs are not touched: what to delete there is said. What other rows have learnt from theirs
     stays until you pretrain again.
 

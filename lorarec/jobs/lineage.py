@@ -120,6 +120,8 @@ class _Tree:
     measuring: list[RunInfo]
     asked: str | None
     """The adapter that was asked for; None where it is the base."""
+    serving: dict[str, str | None] = field(default_factory=dict)
+    """Domain → what serves it on this base, as far as it was looked up."""
 
     def base(self, digest: str, folder: Path | None) -> Node:
         """The base with a digest, and all that hangs on it."""
@@ -215,9 +217,11 @@ class _Tree:
     def _serves(self, run: RunInfo) -> bool:
         if run.domain is None:
             return False
-        uri = served_adapter(self.store, run.domain, str(run.tag("base_digest")))
+        if run.domain not in self.serving:
+            digest = str(run.tag("base_digest"))
+            self.serving[run.domain] = served_adapter(self.store, run.domain, digest)
         own = {run.uri, *(version.uri for version in self.found.versions_of(run))}
-        return uri in own
+        return self.serving[run.domain] in own
 
     def _versions(self, run: RunInfo | None) -> tuple[str, ...]:
         found = [] if run is None else self.found.versions_of(run)
