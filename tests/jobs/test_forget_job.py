@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -393,3 +394,16 @@ def test_what_killed_processes_left_goes_too(made: Made) -> None:
     rid(made, Forgotten.of([made.user]))
     assert naming(made.folder / "mlruns", made.user) == []
     assert not orphan.exists()
+
+
+def test_other_projects_of_the_store_forget_too(made: Made) -> None:
+    client = made.world.store.client
+    other = client.create_experiment("elsewhere", str(made.folder / "mlruns" / "artifacts"))
+    tags = made.world.run(made.base).tags
+    run = client.create_run(other, tags=tags)
+    client.set_terminated(run.info.run_id)
+    shutil.copytree(made.world.artifacts(made.base), run.info.artifact_uri, dirs_exist_ok=True)
+    rid(made, Forgotten.of([made.user]))
+    digest = made.world.load(made.base).digest
+    assert client.get_run(run.info.run_id).data.tags["lorarec.base_digest"] == digest
+    assert naming(made.folder / "mlruns", made.user) == []

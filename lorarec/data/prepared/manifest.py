@@ -1,9 +1,9 @@
 """What a prepared data set says of itself: its generations, their files, and a digest of each.
 
 A generation is what one `prepare` or `append` wrote. No file is changed afterwards, only replaced
-as a whole where rows are forgotten (`forgetting.py`), and the manifest is replaced by a rename, so a
-reader sees a whole generation or none of it; an earlier generation can be read as long as the data
-set lives.
+as a whole where rows are forgotten (`forgetting.py`), and the manifest is replaced by a rename, so
+a reader sees a whole generation or none of it; an earlier one can be read as long as the data set
+lives.
 """
 
 from __future__ import annotations
