@@ -53,7 +53,8 @@ def remove_beside(path: Path | str) -> None:
         left.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -79,9 +80,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise refused(path, error) from error
     finally:
@@ -106,11 +107,11 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.rglob("*"):
-            _sync(file)
+            sync(file)
         if path.exists():
             path.rmdir()
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise refused(path, error) from error
     finally:

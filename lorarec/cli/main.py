@@ -42,6 +42,9 @@ COMMANDS = {
     "score": "Score given pairs of users and items, in their order.",
     "runs": "List recent runs, newest first.",
     "ui": "Open the MLflow UI on the project's own store.",
+    "lineage": "Draw what a base or an adapter came of, and what came of it.",
+    "gc": "Remove old versions and what nothing refers to.",
+    "forget": "Take users and items out of everything that was made of them.",
     "doctor": "Check the store, and close runs that a killed process left.",
 }
 """Every command and its short help; each lives in the module lorarec.cli.<command>."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
 from rich import box
@@ -16,9 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from lorarec.cli.wrapping import widths, wrapped
 
+T = TypeVar("T")
 WIDTH = 100
 SECONDS_BETWEEN_LINES = 10.0
 NOTHING = "-"
@@ -78,6 +80,27 @@ def print_table(
         out.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]
     click.echo("\n".join(line for line in lines if line))
+
+
+def print_tree(root: T, label: Callable[[T], str], children: Callable[[T], Sequence[T]]) -> None:
+    """A tree on stdout that fits 100 columns; long labels are wrapped.
+
+    Args:
+        root: What stands at its top.
+        label: What a branch says.
+        children: What hangs on it.
+    """
+
+    def branch(node: T) -> Tree:
+        grown = Tree(Text(label(node)))
+        grown.children = [branch(child) for child in children(node)]
+        return grown
+
+    out = Console(markup=False, highlight=False, emoji=False)
+    out.width = min(out.width, WIDTH) if out.is_terminal else WIDTH
+    with out.capture() as capture:
+        out.print(branch(root))
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def cell(value: object) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lorarec.config.sections import Data
 from lorarec.data.logs import logs_digest, read_logs
@@ -14,12 +15,13 @@ from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import is_prepared, read_manifest
 from lorarec.data.splits import SplitRecord, apply_split, split_logs
 from lorarec.errors import DataError
+from lorarec.record import Record
 
 
-class DataSource(BaseModel):
+class DataSource(Record):
     """Files, how they were read, and the digest of what was in them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    later: ClassVar[frozenset[str]] = frozenset({"without"})
 
     paths: list[str]
     """Absolute paths, as given."""
@@ -33,6 +35,9 @@ class DataSource(BaseModel):
     """Event type → weight; empty where rows are not weighed by event."""
     digest: str = ""
     """SHA-256 of the rows in their order, before the split."""
+    without: str = ""
+    """The same, without the rows of ids that were forgotten since: what logs must have now. Empty
+    where none were, and of a prepared data set, which knows by itself."""
     rows: int = 0
     """Rows read."""
     dropped: int = 0
@@ -105,7 +110,9 @@ class DataSource(BaseModel):
         """The logs, whole or as a data set that is yet to be read, and this source of them."""
         if (folder := self._prepared()) is not None:
             dataset = open_dataset(folder, as_of)
-            return dataset, self._of_dataset(dataset)
+            source = self._of_dataset(dataset)
+            # Whatever was forgotten since, it is the data set that had this digest.
+            return dataset, source if as_of is None else source.model_copy(update={"digest": as_of})
         logs = read_logs(
             [Path(p) for p in self.paths],
             self.columns,
@@ -147,6 +154,10 @@ class DataSource(BaseModel):
         """
         asked = self.model_copy(update={"paths": absolute(instead)}) if instead else self
         logs, source = asked._opened(as_of=None if instead else self.digest)
+        if self.without and source.digest == self.digest:
+            raise DataError(self._not_forgotten(source))
+        if self.without and source.digest == self.without:
+            source = source.model_copy(update={"digest": self.digest, "without": self.without})
         if source.digest != self.digest:
             leaks = learns and split.follows_the_rows and not asked._goes_on(self.digest, split)
             if not instead:
@@ -202,7 +213,15 @@ class DataSource(BaseModel):
     def _found(self, source: DataSource) -> str:
         return (
             f"digest {source.digest[:12]} ({source.rows:,} rows), expected "
-            f"{self.digest[:12]} ({self.rows:,} rows)"
+            f"{(self.without or self.digest)[:12]} ({self.rows:,} rows)"
+        )
+
+    def _not_forgotten(self, source: DataSource) -> str:
+        return (
+            f"The logs {', '.join(source.paths)} still hold rows of ids that were forgotten: they "
+            f"have digest {source.digest[:12]}, and {self.without[:12]} without those rows. "
+            f"Expected logs without them: delete the rows there, and leave the others in their "
+            f"order."
         )
 
     def _changed(self, source: DataSource, leaks: bool) -> str:

@@ -1,4 +1,7 @@
-"""id ↔ row, append-only: a row once given never moves, and a digest proves it."""
+"""id ↔ row, append-only: a row once given never moves, and a digest proves it.
+
+An id that was forgotten leaves its row empty (a tombstone, null), so that all others keep theirs.
+"""
 
 from __future__ import annotations
 
@@ -70,14 +73,14 @@ class Vocabulary:
 
     @cached_property
     def ids(self) -> np.ndarray[Any, Any]:
-        """Every id in row order: object array (n,) of str. Read-only."""
+        """Every id in row order: object array (n,) of str, None of a forgotten one. Read-only."""
         array = np.array(self._ids.to_list(), dtype=object)
         array.setflags(write=False)
         return array
 
     @property
     def series(self) -> pl.Series:
-        """Every id in row order, as a String series (n,)."""
+        """Every id in row order, as a String series (n,), null where it was forgotten."""
         return self._ids
 
     def rows(self, ids: Ids, missing: Literal["raise", "mark"] = "raise") -> np.ndarray[Any, Any]:
@@ -148,6 +151,25 @@ class Vocabulary:
         longer._parts = (*own, Vocabulary.of_distinct(fresh))
         return longer
 
+    def without(self, ids: Ids) -> Vocabulary:
+        """The same rows with some ids taken out: theirs are empty, and no look-up finds them.
+
+        Args:
+            ids: Any ids; those that are not here are skipped.
+        """
+        rows = self.rows(ids, missing="mark")
+        gone = np.zeros(len(self), dtype=bool)
+        gone[rows[rows >= 0]] = True
+        if not gone.any():
+            return self
+        left = self._ids.to_frame().select(pl.when(~pl.Series(gone)).then(pl.col("id")))
+        return Vocabulary.of_distinct(left.to_series())
+
+    @property
+    def forgotten(self) -> int:
+        """How many rows are empty because their id was taken out."""
+        return self._ids.null_count()
+
     def digest(self, length: int | None = None) -> str:
         """Hex SHA-256 over (row, id) of the first `length` rows.
 
@@ -203,7 +225,8 @@ class Vocabulary:
             written = pl.read_parquet_metadata(path).get(_DIGEST_KEY)
             frame = pl.read_parquet(path, columns=["row", "id"], glob=False)
             whole = frame["row"].equals(pl.Series("row", range(len(frame)), dtype=pl.Int64))
-            vocabulary = cls(frame["id"])
+            cls(frame["id"].drop_nulls())  # refuses what repeats
+            vocabulary = cls.of_distinct(_as_strings(frame["id"]))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise ArtifactError(
                 f"{path} is not a whole vocabulary file ({error}). Get the artefact again."

@@ -162,6 +162,20 @@ def remove_items(folder: Path, items: Path, out: Path) -> Changed:
     rows = stored.items.rows(ids)
     if len(rows) == len(stored.items):
         raise DataError(f"{items} has all {len(rows):,} items of the index. Expected some to stay.")
+    left, rebuilt = without_rows(stored, rows)
+    return Changed(_written(left, out), len(rows), rebuilt)
+
+
+def without_rows(stored: StoredIndex, rows: np.ndarray[Any, Any]) -> tuple[StoredIndex, bool]:
+    """An index without some items; the one that is given is used up.
+
+    Args:
+        stored: What is left of it has its record.
+        rows: int64 (m,), distinct: places of the items.
+
+    Returns:
+        What is left, and whether FAISS was built anew.
+    """
     kept = np.setdiff1d(np.arange(len(stored.items)), rows)
     index, rebuilt = stored.index, False
     numbers = np.arange(len(kept), dtype=np.int64)
@@ -170,8 +184,7 @@ def remove_items(folder: Path, items: Path, out: Path) -> Changed:
         index.renumber(numbers)
     else:
         index = ExactIndex.over(replace(index.catalogue.take(kept), item_rows=numbers))
-    left = StoredIndex(index, Vocabulary(stored.items.take(kept)), stored.info)
-    return Changed(_written(left, out), len(rows), rebuilt)
+    return StoredIndex(index, Vocabulary(stored.items.take(kept)), stored.info), rebuilt
 
 
 def open_index(folder: Path, ready: Ready) -> StoredIndex:

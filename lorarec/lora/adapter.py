@@ -179,8 +179,10 @@ class _Rows:
         if len(ids) == known:
             return cls(ids.extend(grown), None)
         later = ids.series[known:]
-        # An id that the adapter has grown keeps the vector that was trained with it.
-        fresh = np.flatnonzero(Vocabulary(grown).rows(later, missing="mark") < 0)
+        # An id that the adapter has grown keeps the vector that was trained with it, and one that
+        # was forgotten has none.
+        known_here = Vocabulary(grown).rows(later, missing="mark") >= 0
+        fresh = np.flatnonzero(~known_here & later.is_not_null().to_numpy())
         then = Vocabulary.of_distinct(ids.series.head(known))
         return cls(
             then.extend(grown).extend(later), Appended(known, torch.from_numpy(fresh + known))

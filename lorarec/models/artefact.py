@@ -89,7 +89,9 @@ class BaseInfo(Record):
     """Where an imported base comes from; None for one that was trained here."""
     merged: Merged | None = None
     """What a base was merged from; None for one without an adapter in it."""
-    later: ClassVar[frozenset[str]] = frozenset({"merged"})
+    forgotten_from: str | None = None
+    """Digest of the base that this one is, but for ids that were forgotten; None of any other."""
+    later: ClassVar[frozenset[str]] = frozenset({"merged", "forgotten_from"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +201,7 @@ def load_base(folder: Path) -> Base:
             f"{shapes}. It does not belong to its base.json; get the base again."
         )
     features = {side: _load_features(folder, side, info) for side in info.features}
-    model = _load_model(folder, info, tensors, features).requires_grad_(False)
+    model = model_of(folder, info, tensors, features).requires_grad_(False)
     if (digest := weights_digest(model, info.users, info.items)) != info.digest:
         raise ArtifactError(
             f"The base in {folder} has digest {digest[:12]}, base.json says {info.digest[:12]}. "
@@ -214,12 +216,23 @@ def _load_features(folder: Path, side: Side, info: BaseInfo) -> SideFeatures:
     return SideFeatures(load_encoder(folder / FOLDERS[side], known.digest), described)
 
 
-def _load_model(
+def model_of(
     folder: Path,
     info: BaseInfo,
     tensors: dict[str, np.ndarray[Any, Any]],
     features: dict[Side, SideFeatures],
 ) -> MatrixFactorization | TwoTower:
+    """The model whose `weights_of` these are.
+
+    Args:
+        folder: Of the base, for what is said where they do not fit.
+        info: Says their shape.
+        tensors: By name.
+        features: Of `users` and `items`, where the towers have them.
+
+    Raises:
+        ArtifactError: They do not fit.
+    """
     if info.tower is None:
         return MatrixFactorization.from_tables(
             torch.from_numpy(tensors["users"]),

@@ -62,7 +62,7 @@ def export_domain(ready: Ready, out: Path) -> ExportInfo:
     vectors, bias, _ = ready.scorer.item_vectors(catalogue.series)
     # Folded as the index does, and always: so that a reader has one case.
     items = checked("item vectors", np.hstack([vectors, bias[:, None]]))
-    known = ready.scorer.users.series
+    known = ready.scorer.users.series.drop_nulls()  # those that were forgotten
     rows = by.arena.frame.filter(pl.col("split").is_in(by.seen_parts))["user_id"].unique().sort()
     users = Vocabulary(known).extend(rows)
     own, _ = ready.scorer.user_vectors(known)

@@ -20,6 +20,7 @@ from lorarec.tracking.database import (
     reading_uri,
     remove_unfinished,
 )
+from lorarec.tracking.flip import check_finished
 from lorarec.tracking.quiet import mlflow_client
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import Run, local_folder, reopened, started
@@ -158,7 +159,11 @@ def tracking_uri(tracking: Tracking, environ: Mapping[str, str] | None = None) -
 
 
 def open_store(
-    tracking: Tracking, environ: Mapping[str, str] | None = None, *, write: bool = True
+    tracking: Tracking,
+    environ: Mapping[str, str] | None = None,
+    *,
+    write: bool = True,
+    unfinished: bool = False,
 ) -> Store:
     """Open the project's store; the first time, make its database and experiment.
 
@@ -167,10 +172,12 @@ def open_store(
         environ: Environment variables; None is the process's own. `MLFLOW_TRACKING_URI` and
             `MLFLOW_EXPERIMENT_NAME` go before the settings.
         write: False opens what there is, on a read-only disk too, and makes nothing.
+        unfinished: Whether to open a store of which ids are being forgotten, to finish that.
 
     Raises:
         NoStoreYetError: `write` is False and there is no database yet.
-        StoreError: The store is read-only, locked, broken, of an older schema or out of reach.
+        StoreError: The store is read-only, locked, broken, of an older schema or out of reach, or
+            ids are being forgotten in it.
     """
     environ = os.environ if environ is None else environ
     uri = tracking_uri(tracking, environ)
@@ -180,6 +187,8 @@ def open_store(
     with refusals(uri), ExitStack() as stack:
         if database is not None:
             check_database(database, write=write)
+            if not unfinished:
+                check_finished(database)
             stack.enter_context(alone(database))
             if write:
                 remove_unfinished(database)

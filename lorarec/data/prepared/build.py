@@ -114,10 +114,10 @@ def append(
         StoreError: The disk refused. The data set is as it was then.
     """
     files = find_files(paths)
-    with _alone(folder):
+    with alone(folder):
         dataset = open_dataset(folder, trusting=True)
         manifest = dataset.manifest
-        _remove_leftovers(folder, manifest)  # of an append that was killed
+        remove_leftovers(folder, manifest)  # of an append that was killed
         new, sources, known = _not_yet_taken(files, manifest)
         if not new and cutoffs is None and not move_cutoff:
             return Added(dataset, 0, known)
@@ -144,9 +144,9 @@ def append(
             grown = manifest.model_copy(update={"generations": [*manifest.generations, generation]})
             write_manifest(folder, grown)
         except BaseException:
-            _remove_leftovers(folder, read_manifest(folder))
+            remove_leftovers(folder, read_manifest(folder))
             raise
-        _remove_leftovers(folder, grown)  # what was kept of the generation before
+        remove_leftovers(folder, grown)  # what was kept of the generation before
     return Added(PreparedDataset(folder, grown), written.rows, known)
 
 
@@ -209,8 +209,11 @@ def _not_yet_taken(
     return new, sources, tuple(known)
 
 
-def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
-    """Delete files that no generation names: what an append that did not end has left."""
+def remove_leftovers(folder: Path, manifest: Manifest) -> None:
+    """Delete files that no generation names: what a change that did not end has left.
+
+    The caller holds the lock (`alone`).
+    """
     named = {record.name for table in LASTING for record in manifest.files(table)}
     named |= {record.name for record in manifest.generations[-1].files}
     for table in TABLES:
@@ -222,8 +225,12 @@ def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One append at a time; the lock goes with the process, however it ends."""
+def alone(folder: Path) -> Iterator[None]:
+    """One change of a data set at a time; the lock goes with the process, however it ends.
+
+    Raises:
+        DataError: Another process is at work.
+    """
     if not is_prepared(folder):
         open_dataset(folder)  # says what is wrong
     with ExitStack() as stack:
@@ -232,7 +239,7 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataError(
-                f"Another process is appending to {folder}. Expected to be alone; wait until it "
+                f"Another process is changing {folder}. Expected to be alone; wait until it "
                 f"has ended, then run the command again."
             ) from error
         except OSError as error:

@@ -1,8 +1,9 @@
 """What a prepared data set says of itself: its generations, their files, and a digest of each.
 
-A generation is what one `prepare` or `append` wrote. Files are never changed afterwards, and the
-manifest is replaced by a rename, so a reader sees a whole generation or none of it; an earlier
-generation can be read as long as the data set lives.
+A generation is what one `prepare` or `append` wrote. No file is changed afterwards, only replaced
+as a whole where rows are forgotten (`forgetting.py`), and the manifest is replaced by a rename, so
+a reader sees a whole generation or none of it; an earlier one can be read as long as the data set
+lives.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class DomainCounts(Record):
 class Generation(Record):
     """What one `prepare` or `append` added."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"was"})
+
     number: int
     """0 for `prepare`."""
     digest: str
@@ -121,6 +124,9 @@ class Generation(Record):
     """The split of all rows up to this generation; None where it is left to later."""
     versions: dict[str, str]
     """Of the libraries that wrote it."""
+    was: list[str] = Field(default_factory=list)
+    """Digests that it had before rows were forgotten, the first one first: what was trained on it
+    then names it by these."""
 
 
 class Manifest(Record):
@@ -137,11 +143,12 @@ class Manifest(Record):
         return self.generations[-1].digest
 
     def upto(self, digest: str | None) -> Manifest | None:
-        """The data set as it was when it had this digest; None where it never had."""
+        """The data set as it was when it had this digest, but for what was forgotten since; None
+        where it never had."""
         if digest is None:
             return self
         for place, generation in enumerate(self.generations):
-            if generation.digest == digest:
+            if digest in (generation.digest, *generation.was):
                 return self.model_copy(update={"generations": self.generations[: place + 1]})
         return None
 

@@ -94,9 +94,12 @@ def cuts_of(
 
 
 def vocabulary_keys(folder: Path, files: Sequence[FileRecord]) -> tuple[Array, Array, Array]:
-    """`hashing.id_keys` of users, items and domains, in the order of their rows."""
+    """`hashing.id_keys` of users, items and domains, in the order of their rows.
+
+    An id that was forgotten has no row in the data set, so any number does for it.
+    """
     users, items, domains = (
-        id_keys(read_ids(folder, of_table(files, table))) for table in VOCABULARIES
+        id_keys(read_ids(folder, of_table(files, table)).fill_null("")) for table in VOCABULARIES
     )
     return users, items, domains
 

@@ -171,8 +171,17 @@ def count_refined(
     return split.model_copy(update=update), fallen
 
 
-def write_fallen(folder: Path, number: int, fallen: Fallen | None) -> list[FileRecord]:
-    """Write the ids outside of the core of a generation, as rows of their vocabularies."""
+def write_fallen(
+    folder: Path, number: int, fallen: Fallen | None, name: str | None = None
+) -> list[FileRecord]:
+    """Write the ids outside of the core of a generation, as rows of their vocabularies.
+
+    Args:
+        folder: Of the data set.
+        number: Of the generation.
+        fallen: None writes nothing.
+        name: Of the file, below the folder; None is the generation's.
+    """
     if fallen is None:
         return []
     frames = [
@@ -181,7 +190,8 @@ def write_fallen(folder: Path, number: int, fallen: Fallen | None) -> list[FileR
         .select(pl.lit(table).alias("table"), "row")
         for table, falls in (("users", fallen.users), ("items", fallen.items))
     ]
-    return [write_shard(folder, "core", f"core/{number:06d}.parquet", pl.concat(frames))]
+    name = name or f"core/{number:06d}.parquet"
+    return [write_shard(folder, "core", name, pl.concat(frames))]
 
 
 def read_fallen(folder: Path, record: FileRecord, sizes: Sizes) -> Fallen:

@@ -156,7 +156,7 @@ def test_of_appends_at_the_same_time_each_is_whole_or_refused(tmp_path: Path) ->
         try:
             return append(made.folder, [path]).rows == 1000
         except DataError as error:
-            if "Another process is appending" not in str(error):
+            if "Another process is changing" not in str(error):
                 raise
             return False
 

@@ -233,7 +233,7 @@ def test_an_edited_manifest_is_refused(dataset: PreparedDataset) -> None:
 def test_a_second_append_at_the_same_time_is_refused(dataset: PreparedDataset, logs: Path) -> None:
     with open(dataset.folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="Another process is appending"):
+        with pytest.raises(DataError, match="Another process is changing"):
             append(dataset.folder, [logs])
 
 
