@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lorarec.config import Settings
 from lorarec.evaluation.rank_curve import RankCurve
-from lorarec.jobs.adapt import Adapted, shape, train_adapter
+from lorarec.jobs.adapt import Adapted, costs, shape, train_adapter
 from lorarec.jobs.auto_rank import check_validation, curve_of, free_targets, record_curve
 from lorarec.jobs.choose import choose_base
 from lorarec.jobs.domain import domain_data
@@ -100,5 +100,7 @@ def sweep(
         record_curve(run, curve, curve.record(), title)
         run.set_tags(standard_tags(rank=curve.chosen, adapter_run=best.run))
         run.log_metrics(best.adapter.info.metrics)
+        run.log_metrics(costs(best.adapter.info.config, best.size, best.stored))
+        run.log_metrics({"train_seconds": sum(each.seconds for each in adapters.values())})
         store.tag(best.run.removeprefix("runs:/"), standard_tags(chosen="yes"))
     return Swept(run.uri, adapters, curve)

@@ -23,6 +23,7 @@ from lorarec.tracking.database import (
 from lorarec.tracking.quiet import mlflow_client
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import Run, local_folder, reopened, started
+from lorarec.tracking.view import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +41,7 @@ class Store:
         experiment: Name of the project's experiment.
         experiment_id: Its id; None where it does not exist and the store was opened to read.
         artifact_root: Folder beside a SQLite store that holds its artifacts; None elsewhere.
+        writable: Whether it was opened to write.
     """
 
     uri: str
@@ -47,6 +49,7 @@ class Store:
     experiment: str
     experiment_id: str | None
     artifact_root: Path | None
+    writable: bool = True
 
     def run(
         self,
@@ -189,7 +192,7 @@ def open_store(
         experiment_id = _experiment_id(client, uri, experiment)
         if experiment_id is None and write:
             experiment_id = _new_experiment(client, uri, experiment, root)
-    return Store(uri, client, experiment, experiment_id, root)
+    return Store(uri, client, experiment, experiment_id, root, write)
 
 
 def _experiment_id(client: MlflowClient, uri: str, name: str) -> str | None:
@@ -211,7 +214,8 @@ def _new_experiment(client: MlflowClient, uri: str, name: str, root: Path | None
         root.mkdir(parents=True, exist_ok=True)
     try:
         location = None if root is None else str(root)
-        return str(client.create_experiment(name, artifact_location=location))
+        tags = experiment_tags()
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
     except MlflowException:
         # On a server another process may have been quicker.
         if (found := _experiment_id(client, uri, name)) is not None:

@@ -43,7 +43,11 @@ class Server:
 
     def wait(self) -> int:
         """Wait until the server ends by itself; its exit status."""
-        return self.process.wait()
+        # In steps: with Polars loaded, Ctrl-C lets a system call go on that it came in, so that a
+        # plain wait would not hear of it before the server has ended.
+        while (status := self.process.poll()) is None:
+            time.sleep(0.1)
+        return status
 
 
 def ui_address(tracking: Tracking) -> str | None:
