@@ -16,6 +16,7 @@ from lorarec.errors import ConfigError
 from lorarec.jobs.auto_rank import AutoRank, Decision, free_targets, record_curve
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.domain import DomainData, domain_data, touched_counts
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.options import SHARED
 from lorarec.jobs.search import Trained, search
@@ -183,6 +184,7 @@ def train_adapter(
         name, kind, params=params, tags=tags, config=settings.model_dump(), parent=parent
     )
     with recorded as run:
+        run.log_inputs(read_logs(source))
         trained = search(settings, config, chosen.base, data, device, listen, run)
         adapter = _finished(trained, config, chosen.base, data, source)
         decision: Decision | None = None

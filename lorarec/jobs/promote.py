@@ -14,6 +14,7 @@ from lorarec.evaluation.evaluate import RECALL_DENOMINATOR, ArmResult
 from lorarec.evaluation.gate import CHALLENGER, Verdict
 from lorarec.jobs.choose import Chosen
 from lorarec.jobs.gate import Contender, Judged, judge
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_of, find_adapter, load_all, newest_of
 from lorarec.lora.config import recorded_rank
@@ -197,7 +198,8 @@ def _judged(
         f"gate-{domain}", "gate", params=params, tags=tags, config=settings.model_dump()
     ) as run:
         judged = judge(settings, domain, contender, champion, paths, listen)
-        run.set_tags(standard_tags(data_digest=judged.data_digest))
+        run.log_inputs(read_logs(judged.source, "evaluation"))
+        run.set_tags(standard_tags(data_digest=judged.source.digest))
         for arm, result in judged.results.items():
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
         measured = {"bytes_on_disk": float(contender.stored), "latency_ms": judged.latency}

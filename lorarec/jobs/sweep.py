@@ -12,6 +12,7 @@ from lorarec.jobs.adapt import Adapted, costs, shape, train_adapter
 from lorarec.jobs.auto_rank import check_validation, curve_of, free_targets, record_curve
 from lorarec.jobs.choose import choose_base
 from lorarec.jobs.domain import domain_data
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -84,6 +85,7 @@ def sweep(
     params = {**settings.flat(), "domain": domain}
     kept = settings.model_dump()
     with store.run(f"sweep-{domain}", "sweep", params=params, tags=tags, config=kept) as run:
+        run.log_inputs(read_logs(source))
         adapters = {
             rank: train_adapter(
                 one, shapes[rank], domain, store, chosen, frame, source, listen, run.id, True

@@ -11,16 +11,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorarec.errors import StoreError
 from lorarec.storage import atomic_dir, atomic_path, write_json, write_text
+from lorarec.tracking.inputs import Input
 from lorarec.tracking.interrupts import held
 from lorarec.tracking.processes import own_tags
 from lorarec.tracking.refusals import refusals
+from lorarec.tracking.surroundings import WATCHED, environment, watched
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -195,6 +197,15 @@ class Run:
             for start in range(0, len(entities), PARAMS_A_BATCH):
                 self._client.log_batch(self.id, tags=entities[start : start + PARAMS_A_BATCH])
 
+    def log_inputs(self, *inputs: Input) -> None:
+        """Record logs that the run reads, as MLflow's data sets.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        with refusals(self._store_uri):
+            self._client.log_inputs(self.id, [each.as_dataset() for each in inputs])
+
     def log_json(self, name: str, value: Any) -> None:
         """Keep `value` as the JSON artifact `name`, such as `report.json`; NaN becomes null.
 
@@ -298,7 +309,9 @@ def started(
             run.log_params(params)
         if config is not None:
             run.log_json("config.json", config)
-        yield run
+            run.log_json("environment.json", environment())
+        with watched(run, store_uri) if kind in WATCHED else nullcontext():
+            yield run
 
 
 @contextmanager

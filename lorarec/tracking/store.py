@@ -71,7 +71,8 @@ class Store:
             kind: One of `lorarec.tracking.runs.KINDS`.
             params: Flattened and logged once, such as `Settings.flat()`.
             tags: See `lorarec.tracking.runs.standard_tags`.
-            config: The resolved settings; kept as the artifact config.json.
+            config: The resolved settings; kept as the artifact config.json, with the environment
+                beside it in environment.json.
             parent: Id of the run that this one is a part of.
 
         Raises:
