@@ -149,7 +149,7 @@ def _named(
         )
     if named.run is None:
         raise ConfigError(
-            f"The adapter in {named.folder} is in no run of {store.uri}. Expected one that a run "
+            f"The adapter in {named.folder} is in no run of {store.shown}. Expected one that a run "
             f"made, so that its version has an origin: runs:/RUN_ID. See: lorarec adapters list"
         )
     return named
@@ -241,7 +241,7 @@ def _registered_base(store: Store, chosen: Chosen) -> Version:
         run = find_run(store, chosen.run.removeprefix("runs:/"))
     if run is None:
         raise ConfigError(
-            f"The base with digest {digest} is in no run of {store.uri}, so it cannot be "
+            f"The base with digest {digest} is in no run of {store.shown}, so it cannot be "
             f"registered. Expected one that a run made; import it first: lorarec import FOLDER"
         )
     tags = {"digest": digest, "domains": ",".join(chosen.base.info.domains)[:5000]}

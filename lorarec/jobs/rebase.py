@@ -368,8 +368,8 @@ def _all(store: Store, new: Chosen, base: str | None) -> list[str]:
     if not newest:
         raise NotFoundError(
             f"There is no adapter on another base than {new.run or new.base.digest} in "
-            f"{store.uri}. Expected one; make it: lorarec adapt --domain D. See: lorarec adapters "
-            f"list"
+            f"{store.shown}. Expected one; make it: lorarec adapt --domain D. See: lorarec "
+            f"adapters list"
         )
     return [newest[name] for name in sorted(newest)]
 

@@ -21,6 +21,7 @@ from lorarec.tracking.database import (
     remove_unfinished,
 )
 from lorarec.tracking.quiet import mlflow_client
+from lorarec.tracking.reach import check_reached, without_password
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import Run, local_folder, reopened, started
 from lorarec.tracking.view import experiment_tags
@@ -50,6 +51,11 @@ class Store:
     experiment_id: str | None
     artifact_root: Path | None
     writable: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The URI as it may be shown: without a password."""
+        return without_password(self.uri)
 
     def run(
         self,
@@ -124,7 +130,7 @@ class Store:
         """The experiment's id, once it is known that runs can be written to it."""
         if self.experiment_id is None:
             raise StoreError(
-                f"The MLflow store {self.uri} was opened to read. Expected one opened to write."
+                f"The MLflow store {self.shown} was opened to read. Expected one opened to write."
             )
         self._check_artifact_root()
         return self.experiment_id
@@ -140,8 +146,9 @@ class Store:
             return
         if not recorded.exists() and recorded != self.artifact_root:
             raise StoreError(
-                f"Experiment {self.experiment!r} of {self.uri} keeps its artifacts in {recorded}, "
-                f"which is gone: the store was moved. Expected them in {self.artifact_root}. "
+                f"Experiment {self.experiment!r} of {self.shown} keeps its artifacts in "
+                f"{recorded}, which is gone: the store was moved. Expected them in "
+                f"{self.artifact_root}. "
                 f"Move it back, or begin another experiment: --set tracking.experiment=NAME"
             )
         if recorded.exists() and not os.access(recorded, os.W_OK):
@@ -189,6 +196,8 @@ def open_store(
                 remove_unfinished(database)
             if not database.exists():
                 make_database(database)
+        else:
+            check_reached(uri)
         client = mlflow_client(uri if write else reading_uri(uri))
         experiment_id = _experiment_id(client, uri, experiment)
         if experiment_id is None and write:
@@ -202,8 +211,8 @@ def _experiment_id(client: MlflowClient, uri: str, name: str) -> str | None:
         return None
     if found.lifecycle_stage != "active":
         raise StoreError(
-            f"The experiment {name!r} of {uri} was deleted. Expected an active one. "
-            f"Restore it, or choose another: --set tracking.experiment=NAME"
+            f"The experiment {name!r} of {without_password(uri)} was deleted. Expected an active "
+            f"one. Restore it, or choose another: --set tracking.experiment=NAME"
         )
     return str(found.experiment_id)
 
