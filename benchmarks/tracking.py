@@ -111,9 +111,12 @@ def registry(measures: Measures, many: int, turns: int) -> None:
 
     def add(number: int) -> None:
         domain = f"domain {number}"
-        with store.run(f"adapt-{number}", "sum", tags=standard_tags(domain=domain)) as run:
-            with run.artifact_folder("adapter") as folder:
-                write_json(folder / "adapter.json", {"digest": "x"})
+        tags = standard_tags(domain=domain)
+        with (
+            store.run(f"adapt-{number}", "sum", tags=tags) as run,
+            run.artifact_folder("adapter") as folder,
+        ):
+            write_json(folder / "adapter.json", {"digest": "x"})
         version = register(store, model_name(domain), find_run(store, run.id), "adapter", {})
         move(store, reign(store, domain), version.number, "promote")
 
@@ -156,7 +159,7 @@ def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__.splitlines()[0]).parse_args()
     header("Tracking")
-    measures = Measures()
+    measures, here = Measures(), Path.cwd()
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)
     with tempfile.TemporaryDirectory() as work:
@@ -164,7 +167,7 @@ def main() -> None:
         help_seconds(measures, 3 if options.quick else 15)
         share(measures, options.quick)
         registry(measures, 40 if options.quick else 1000, 5 if options.quick else 15)
-        os.chdir(ROOT)
+        os.chdir(here)
     measures.finish(options.json)
 
 
