@@ -67,8 +67,8 @@ def share(measures: Measures, quick: bool) -> None:
     from lorarec.jobs.pretrain import pretrain
     from lorarec.tracking import open_store
 
-    size = {"model.dim": 32, "train.epochs": 3, "adapt.epochs": 4 if quick else 100,
-            "adapt.patience": 100, "adapt.rank": 8, "train.threads": 1}  # fmt: skip
+    size = {"model.dim": 32, "train.epochs": 3, "adapt.epochs": 4 if quick else 25,
+            "adapt.patience": 25, "adapt.rank": 8, "train.threads": 1}  # fmt: skip
     settings = Settings().with_options(size)
     store = open_store(settings.tracking)
     pretrain(settings, [ROOT / "data" / "sample"], store)
