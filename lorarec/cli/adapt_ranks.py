@@ -52,6 +52,7 @@ def adapt_ranks(
         whole=("adapter",),
     )
     say(_rule(done.curve))
+    say(f"Side by side in MLflow: lorarec ui {done.run}")
     say(f"Next: {command}")
 
 

@@ -93,7 +93,7 @@ def serve(
         else:
             click.echo(logged.uri)
             say(
-                f"Next: MLFLOW_TRACKING_URI={store.uri} mlflow models serve -m {logged.uri} "
+                f"Next: MLFLOW_TRACKING_URI={store.shown} mlflow models serve -m {logged.uri} "
                 f"--env-manager local"
             )
         return

@@ -16,6 +16,7 @@ from lorarec.errors import ConfigError
 from lorarec.jobs.auto_rank import AutoRank, Decision, free_targets, record_curve
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.domain import DomainData, domain_data, touched_counts
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.options import SHARED
 from lorarec.jobs.search import Trained, search
@@ -183,6 +184,7 @@ def train_adapter(
         name, kind, params=params, tags=tags, config=settings.model_dump(), parent=parent
     )
     with recorded as run:
+        run.log_inputs(read_logs(source))
         trained = search(settings, config, chosen.base, data, device, listen, run)
         adapter = _finished(trained, config, chosen.base, data, source)
         decision: Decision | None = None
@@ -268,17 +270,33 @@ def record_training(run: Run, trained: Trained, adapter: Adapter, stored: int) -
     for epoch, metrics in enumerate(trained.history.epochs):
         run.log_metrics(metrics, step=epoch)
     run.log_metrics(adapter.info.metrics, step=len(trained.history.epochs))
+    run.log_metrics(costs(adapter.info.config, trained.size, stored))
     run.log_metrics(
         {
-            "parameters": trained.size.parameters,
-            "parameters_factors": trained.size.factors,
-            "parameters_grown": trained.size.grown,
-            "parameters_full": trained.size.full,
-            "optimizer_bytes": trained.size.optimizer_bytes,
-            "bytes_on_disk": stored,
             "learning_rate": trained.learning_rate,
             "best_epoch": trained.history.best_epoch,
             "train_seconds": trained.seconds,
         }
     )
+    run.log_params({"rank": recorded_rank(adapter.info.config)})
     run.set_tags(standard_tags(adapter_digest=adapter.info.digest))
+
+
+def costs(config: AdapterConfig, size: AdapterSize, stored: int) -> dict[str, float]:
+    """What an adapter costs, as metrics, and the rank, so that one can be drawn against the other.
+
+    Args:
+        config: Its shape; the rank is left out where targets have different ones.
+        size: Its numbers beside those of full fine-tuning.
+        stored: Bytes on disk.
+    """
+    rank = recorded_rank(config)
+    return {
+        **({"rank": rank} if isinstance(rank, int) else {}),
+        "parameters": size.parameters,
+        "parameters_factors": size.factors,
+        "parameters_grown": size.grown,
+        "parameters_full": size.full,
+        "optimizer_bytes": size.optimizer_bytes,
+        "bytes_on_disk": stored,
+    }

@@ -24,6 +24,7 @@ from lorarec.data.source import DataSource
 from lorarec.errors import DataError, NotFoundError, StoreError, TrainingError, did_you_mean
 from lorarec.jobs.adapt import Adapted, recipe, shape, train_adapter
 from lorarec.jobs.choose import Chosen, choose_base
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.lora.config import AdapterConfig, recorded_rank
 from lorarec.tracking.runs import Run, standard_tags
@@ -132,6 +133,7 @@ def adapt_domains(
         )
     errors: list[TrainingError | DataError] = []
     with _recorded(settings, config, store, chosen, source, left) as run:
+        run.log_inputs(read_logs(source))
         found = AdaptedDomains(run.uri, chosen.base.digest)
         found.passed_over |= passed_over
         with _told_at_the_end(found, len(left), run, started, listen):

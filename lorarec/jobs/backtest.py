@@ -15,6 +15,7 @@ from lorarec.errors import DataError, NotFoundError
 from lorarec.jobs.adapt import adapt
 from lorarec.jobs.choose import NO_ADAPTER, choose_base
 from lorarec.jobs.evaluate import Evaluated, evaluate
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.pretrain import pretrain
 from lorarec.tracking.runs import standard_tags
@@ -132,6 +133,7 @@ def backtest(
         config=settings.model_dump(),
     )
     with recorded as run:
+        run.log_inputs(read_logs(source, "evaluation"))
         found = BackTest(domain, run.uri, apart.experiment)
         for place, record in enumerate(records):
             assert record.t_test is not None

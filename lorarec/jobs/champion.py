@@ -124,7 +124,7 @@ def _known(store: Store, domain: str) -> Reign:
     if not found.events and found.version is None and not versions(store, model_name(domain)):
         near = did_you_mean(domain, registered_domains(store))
         raise NotFoundError(
-            f"No adapter of {domain!r} is registered in {store.uri}.{near} Expected one; begin "
+            f"No adapter of {domain!r} is registered in {store.shown}.{near} Expected one; begin "
             f"with: lorarec promote --domain {domain}"
         )
     return found

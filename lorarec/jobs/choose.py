@@ -87,7 +87,7 @@ def choose_base(
         info = newest_base(store)
         if info is None:
             raise NotFoundError(
-                f"There is no finished base in {store.uri}. Expected one; make it first: "
+                f"There is no finished base in {store.shown}. Expected one; make it first: "
                 f"lorarec pretrain --data PATH"
             )
         listen.say(f"Base: {_named(info)}, the newest.")
@@ -114,8 +114,8 @@ def _base_of(store: Store, adapter: str) -> str:
     found = base_with_digest(store, digest)
     if found is None:
         raise NotFoundError(
-            f"The base of {adapter} with digest {digest} is not in {store.uri}. Expected it there; "
-            f"name its folder or URI: --base URI"
+            f"The base of {adapter} with digest {digest} is not in {store.shown}. Expected it "
+            f"there; name its folder or URI: --base URI"
         )
     return found
 

@@ -14,6 +14,7 @@ from lorarec.config import Settings
 from lorarec.errors import AdapterMismatchError, NotFoundError, did_you_mean
 from lorarec.jobs.choose import Chosen
 from lorarec.jobs.going import Going
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_of, find_adapter, load_all
 from lorarec.jobs.new_rows import NewRows, new_rows
@@ -115,6 +116,7 @@ def continue_adapter(
     with record_trained(
         settings, store, "continue", adapter.info, chosen.at(rows.split), params, [named.name], tags
     ) as recording:
+        recording.run.log_inputs(read_logs(rows.source))
         start = going.start(settings.adapt.proximal, freeze_shared)
         trained = search(
             settings,

@@ -27,6 +27,7 @@ from lorarec.evaluation.evaluate import (
 )
 from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
 from lorarec.jobs.score_samples import score_samples
@@ -110,6 +111,7 @@ def evaluate(
         parent=parent,
     )
     with recorded as run:
+        run.log_inputs(read_logs(ready.source, "evaluation"))
         results, users = evaluate_arms(
             settings, ready.arena, ready.chosen, ready.models, arms, part, ready.rankers
         )

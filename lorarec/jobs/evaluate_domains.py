@@ -13,6 +13,7 @@ from lorarec.evaluation.significance import Interval
 from lorarec.evaluation.transfer import DomainDifference, compare_over_domains, mean_differences
 from lorarec.jobs.choose import NO_ADAPTER, choose_adapter, choose_base
 from lorarec.jobs.evaluate import Evaluated, evaluate, headline_keys
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -99,6 +100,7 @@ def evaluate_domains(
         config=settings.model_dump(),
     )
     with recorded as run:
+        run.log_inputs(read_logs(source, "evaluation"))
         found = EvaluatedDomains(part, run.uri)
         for place, name in enumerate(names):
             listen.say(f"{name}: {place + 1} of {len(names)} domains.")

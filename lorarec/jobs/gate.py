@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from lorarec.config import Settings
+from lorarec.data.source import DataSource
 from lorarec.data.splits import SplitRecord
 from lorarec.evaluation.evaluate import ArmResult
 from lorarec.evaluation.gate import BASE, CHALLENGER, CHAMPION, Verdict, decide
@@ -41,7 +42,8 @@ class Judged:
     results: dict[str, ArmResult]
     users: pl.Series
     """Ids of the evaluated users."""
-    data_digest: str
+    source: DataSource
+    """The logs."""
     latency: float | None
     """Milliseconds, the 95th percentile; None where no bound asks for it."""
     warning: str = ""
@@ -102,7 +104,7 @@ def judge(
         resamples=settings.evaluate.bootstrap,
         seed=settings.train.seed,
     )
-    return Judged(verdict, results, users, source.digest, latency, warning)
+    return Judged(verdict, results, users, source, latency, warning)
 
 
 def _latency(arena: Arena, contender: Contender, users: pl.Series, k: int) -> float:

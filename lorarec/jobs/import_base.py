@@ -11,6 +11,7 @@ import polars as pl
 from lorarec.config import Settings
 from lorarec.jobs.domain import train_and_valid
 from lorarec.jobs.foreign import NOTHING_STATED, Stated, opened
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.leakage import checked_leak
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.logit_scale import fitting_scale
@@ -100,6 +101,7 @@ def import_base(
     with store.run(
         name, "import", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
+        run.log_inputs(read_logs(logs.source, "evaluation"))
         train, valid = train_and_valid(frame, foreign.users, foreign.items)
         domains = [d for d in train.domains if len(train.domain(d))]
         validation = RankingValidation(train, valid, domains, settings.train.seed)

@@ -77,7 +77,7 @@ def base_of(store: Store, named: Named, base: str | None, listen: Listener) -> C
         if base is None:
             raise NotFoundError(
                 f"The base of {named.name} with digest {named.info.base_digest} is not in "
-                f"{store.uri}. Expected it there; name its folder or URI: --base URI"
+                f"{store.shown}. Expected it there; name its folder or URI: --base URI"
             )
     return choose_base(store, base, listen)
 

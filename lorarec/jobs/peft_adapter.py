@@ -148,7 +148,7 @@ def _base(store: Store, found: PeftFolder, base: str | None, listen: Listener) -
         there = newest_base(store, base_digest=note.base_digest)
         if there is None:
             raise NotFoundError(
-                f"The base of {found.path} with digest {note.base_digest} is not in {store.uri}. "
+                f"The base of {found.path} with digest {note.base_digest} is not in {store.shown}. "
                 f"Expected it there; name its folder or URI: --base URI"
             )
         base = there.uri

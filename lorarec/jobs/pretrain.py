@@ -12,6 +12,7 @@ from lorarec.jobs.base_training import train_base
 from lorarec.jobs.checkpointing import Checkpointing, deciding
 from lorarec.jobs.describing import described, log_history
 from lorarec.jobs.implicit_base import train_implicit
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.reading import SplitLogs, read_split_logs, trained_ids
 from lorarec.jobs.sides import Sides, read_sides
@@ -89,6 +90,7 @@ def pretrain(
     with store.run(
         name, "pretrain", params=settings.flat(), tags=tags, config=settings.model_dump()
     ) as run:
+        run.log_inputs(read_logs(source))
         users, items = trained_ids(logs.frame)
         sides = begun.tables.fitted(settings, users, items, listen)
         model: MatrixFactorization | TwoTower

@@ -14,6 +14,7 @@ from lorarec.evaluation.evaluate import RECALL_DENOMINATOR, ArmResult
 from lorarec.evaluation.gate import CHALLENGER, Verdict
 from lorarec.jobs.choose import Chosen
 from lorarec.jobs.gate import Contender, Judged, judge
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_of, find_adapter, load_all, newest_of
 from lorarec.lora.config import recorded_rank
@@ -148,7 +149,7 @@ def _named(
         )
     if named.run is None:
         raise ConfigError(
-            f"The adapter in {named.folder} is in no run of {store.uri}. Expected one that a run "
+            f"The adapter in {named.folder} is in no run of {store.shown}. Expected one that a run "
             f"made, so that its version has an origin: runs:/RUN_ID. See: lorarec adapters list"
         )
     return named
@@ -197,7 +198,8 @@ def _judged(
         f"gate-{domain}", "gate", params=params, tags=tags, config=settings.model_dump()
     ) as run:
         judged = judge(settings, domain, contender, champion, paths, listen)
-        run.set_tags(standard_tags(data_digest=judged.data_digest))
+        run.log_inputs(read_logs(judged.source, "evaluation"))
+        run.set_tags(standard_tags(data_digest=judged.source.digest))
         for arm, result in judged.results.items():
             run.log_metrics({f"{arm}_{key}": value for key, value in result.metrics().items()})
         measured = {"bytes_on_disk": float(contender.stored), "latency_ms": judged.latency}
@@ -239,7 +241,7 @@ def _registered_base(store: Store, chosen: Chosen) -> Version:
         run = find_run(store, chosen.run.removeprefix("runs:/"))
     if run is None:
         raise ConfigError(
-            f"The base with digest {digest} is in no run of {store.uri}, so it cannot be "
+            f"The base with digest {digest} is in no run of {store.shown}, so it cannot be "
             f"registered. Expected one that a run made; import it first: lorarec import FOLDER"
         )
     tags = {"digest": digest, "domains": ",".join(chosen.base.info.domains)[:5000]}

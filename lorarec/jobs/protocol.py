@@ -19,6 +19,7 @@ from lorarec.evaluation.metrics import sampled_hit_rate_at, sampled_ndcg_at
 from lorarec.evaluation.protocols import PROTOCOLS, Protocol
 from lorarec.evaluation.significance import Interval, bootstrap_interval
 from lorarec.jobs.evaluate import Prepared, prepare, ranking_of
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.ranking import Arena
 from lorarec.tracking.runs import standard_tags
@@ -133,6 +134,7 @@ def evaluate_by(
     with store.run(
         f"{name}-{domain}", "evaluate", params=params, tags=tags, config=settings.model_dump()
     ) as run:
+        run.log_inputs(read_logs(ready.source, "evaluation"))
         for arm, own in results.items():
             run.log_metrics({f"{arm}_{key}": interval.mean for key, interval in own.items()})
         with run.artifact_folder("per_case") as folder:

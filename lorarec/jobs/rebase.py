@@ -17,6 +17,7 @@ from lorarec.evaluation.evaluate import compare
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.domain import DomainData, domain_data, touched_rows
 from lorarec.jobs.evaluate import evaluate_arms
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_digest, base_of, find_adapter, is_named, load_all
 from lorarec.jobs.ranking import Arena
@@ -184,6 +185,7 @@ def _rebase(
     with record_trained(
         settings, store, "rebase", made.info, new, params, [named.name], tags
     ) as recording:
+        recording.run.log_inputs(read_logs(source))
         made, stored = recording.keep(trained, made)
         metrics = {f"ids_{what}": float(count) for what, count in found.counts.items()}
         for arm in measured.results if measured is not None else ():
@@ -366,8 +368,8 @@ def _all(store: Store, new: Chosen, base: str | None) -> list[str]:
     if not newest:
         raise NotFoundError(
             f"There is no adapter on another base than {new.run or new.base.digest} in "
-            f"{store.uri}. Expected one; make it: lorarec adapt --domain D. See: lorarec adapters "
-            f"list"
+            f"{store.shown}. Expected one; make it: lorarec adapt --domain D. See: lorarec "
+            f"adapters list"
         )
     return [newest[name] for name in sorted(newest)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lorarec.config import Settings
+from lorarec.jobs.adapt import costs
 from lorarec.jobs.choose import Chosen
 from lorarec.lora.adapter import Adapter, save_adapter
 from lorarec.lora.config import recorded_rank
@@ -71,12 +72,7 @@ def record_made(
             stored = sum(file.stat().st_size for file in folder.iterdir())
         run.log_metrics(
             {
-                "parameters": size.parameters,
-                "parameters_factors": size.factors,
-                "parameters_grown": size.grown,
-                "parameters_full": size.full,
-                "optimizer_bytes": size.optimizer_bytes,
-                "bytes_on_disk": stored,
+                **costs(info.config, size, stored),
                 **{f"kept_{k}": v for k, v in (info.made_of.kept if info.made_of else {}).items()},
             }
         )

@@ -56,7 +56,7 @@ def meant(store: Store, texts: Sequence[str]) -> Meant:
         base = newest_base(store)
         if base is None:
             raise NotFoundError(
-                f"There is no finished base in {store.uri}. Expected one to report on; make it "
+                f"There is no finished base in {store.shown}. Expected one to report on; make it "
                 f"first: lorarec pretrain --data PATH"
             )
         _on_base(store, found, base)

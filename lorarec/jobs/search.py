@@ -160,6 +160,9 @@ def search(
                 )
             continue
         trials.append((history, model, options.learning_rate))
+        if run and len(trials) == 1:
+            # First, as MLflow's comparison of runs begins with the metric that was there first.
+            run.log_metrics(history.epochs[0], step=0)
         for epoch, metrics in enumerate(history.epochs if run else ()):
             values = {f"trial_{place}/{name}": value for name, value in metrics.items()}
             run.log_metrics(values, step=epoch)  # type: ignore[union-attr]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lorarec.config import Settings
 from lorarec.evaluation.rank_curve import RankCurve
-from lorarec.jobs.adapt import Adapted, shape, train_adapter
+from lorarec.jobs.adapt import Adapted, costs, shape, train_adapter
 from lorarec.jobs.auto_rank import check_validation, curve_of, free_targets, record_curve
 from lorarec.jobs.choose import choose_base
 from lorarec.jobs.domain import domain_data
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -84,6 +85,7 @@ def sweep(
     params = {**settings.flat(), "domain": domain}
     kept = settings.model_dump()
     with store.run(f"sweep-{domain}", "sweep", params=params, tags=tags, config=kept) as run:
+        run.log_inputs(read_logs(source))
         adapters = {
             rank: train_adapter(
                 one, shapes[rank], domain, store, chosen, frame, source, listen, run.id, True
@@ -100,5 +102,7 @@ def sweep(
         record_curve(run, curve, curve.record(), title)
         run.set_tags(standard_tags(rank=curve.chosen, adapter_run=best.run))
         run.log_metrics(best.adapter.info.metrics)
+        run.log_metrics(costs(best.adapter.info.config, best.size, best.stored))
+        run.log_metrics({"train_seconds": sum(each.seconds for each in adapters.values())})
         store.tag(best.run.removeprefix("runs:/"), standard_tags(chosen="yes"))
     return Swept(run.uri, adapters, curve)

@@ -21,6 +21,7 @@ from lorarec.config import Settings
 from lorarec.config.writing import toml_text
 from lorarec.errors import ConfigError, DivergedError, NotFoundError
 from lorarec.jobs.checkpointing import deciding
+from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.reading import read_split_logs
 from lorarec.jobs.sides import read_sides
@@ -122,6 +123,7 @@ def tune(
     with recording as run:
         try:
             if found is None:
+                run.log_inputs(read_logs(logs.source))
                 run.log_json(RECIPE, recipe)
             else:
                 done = recorded_trials(store, run.id, space.start)

@@ -176,7 +176,7 @@ def deciding(store: Store, seconds: float = SECONDS_TO_WAIT) -> Iterator[None]:
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
                     raise StoreError(
-                        f"Another process has been moving a champion of {store.uri} for "
+                        f"Another process has been moving a champion of {store.shown} for "
                         f"{seconds:.0f} s. Expected it to be done in less. Wait for it to end, or "
                         f"stop it, and run the command again."
                     ) from error

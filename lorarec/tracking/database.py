@@ -19,6 +19,10 @@ from lorarec.tracking.quiet import mlflow_client
 SQLITE = "sqlite:///"
 
 
+class ReadOnlyStoreError(StoreError):
+    """The store is there and cannot be written to; it can be opened to read."""
+
+
 class NoStoreYetError(StoreError):
     """There is no store to read: nothing has been recorded here."""
 
@@ -34,7 +38,8 @@ def check_database(database: Path, *, write: bool) -> None:
 
     Raises:
         NoStoreYetError: `write` is False and there is no file.
-        StoreError: It is a folder, or read-only.
+        ReadOnlyStoreError: `write` is True and it cannot be written to.
+        StoreError: It is a folder.
         sqlite3.Error: It is no SQLite database.
     """
     if database.is_dir():
@@ -51,7 +56,7 @@ def check_database(database: Path, *, write: bool) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
     places = [database.parent, database] if database.exists() else [database.parent]
     if write and not all(os.access(place, os.W_OK) for place in places):
-        raise StoreError(
+        raise ReadOnlyStoreError(
             f"The MLflow store {database} is read-only. Expected one that can be written to. "
             f"Make it writable, or choose another store with MLFLOW_TRACKING_URI or tracking.uri."
         )

@@ -20,12 +20,21 @@ QUIET = {
 """No telemetry, no chatter, no long waits: set unless the user has, before MLflow's import."""
 
 
+RETRIES = 3
+"""How often a database that refuses is asked again: within about a second."""
+
+
 def mlflow_client(uri: str) -> MlflowClient:
     """A client of the tracking store and the registry at `uri`."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    if not uri.startswith("http"):
+        from mlflow.store.db import utils
+
+        # It asks a database that refuses ten times more, for almost two minutes in all.
+        utils.MAX_RETRY_COUNT = min(utils.MAX_RETRY_COUNT, RETRIES)
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "CRITICAL":
         # Also where something else imported MLflow first, with its own level.
         for name in ("mlflow", "alembic"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lorarec.errors import LorarecError, StoreError
+from lorarec.tracking.reach import without_password
 
 _SIGNS = (
     (
@@ -50,6 +51,16 @@ _SIGNS = (
         "Start the server, or correct MLFLOW_TRACKING_URI or tracking.uri.",
     ),
     (
+        ("must be in the 'active' state",),
+        "a run was deleted while it was written to",
+        "Run the command again; of a run that was deleted by mistake, mlflow runs restore.",
+    ),
+    (
+        ("password authentication failed", "access denied", "no password supplied"),
+        "it does not let this user in",
+        "Correct user and password in MLFLOW_TRACKING_URI or tracking.uri.",
+    ),
+    (
         ("filestore", "file store", "filesystem tracking backend", "file-based"),
         "MLflow no longer writes to plain folders",
         "Use a database instead, such as sqlite:///mlruns/mlflow.db.",
@@ -57,7 +68,21 @@ _SIGNS = (
 )
 
 
+_POSTGRES = (
+    "Run: pip install 'lorarec[postgres]', and write the URI as postgresql+psycopg://USER@HOST/NAME"
+)
+DRIVERS = {
+    "psycopg": _POSTGRES,
+    "psycopg2": _POSTGRES,
+    "pymysql": "Run: pip install pymysql",
+    "MySQLdb": "Run: pip install pymysql, and write the URI as mysql+pymysql://USER@HOST/NAME",
+    "boto3": "Run: pip install boto3",
+}
+"""Packages that a store or its artifacts may need, and what to do where one is missing."""
+
+
 def _refusal(uri: str, error: BaseException) -> StoreError:
+    uri = without_password(uri)
     text = str(error)
     plain = text.lower()
     for signs, reason, remedy in _SIGNS:
@@ -88,6 +113,13 @@ def refusals(uri: str) -> Iterator[None]:
         if error.errno == errno.EPIPE:
             raise
         raise _refusal(uri, error) from error
+    except ModuleNotFoundError as error:
+        if error.name not in DRIVERS:
+            raise
+        raise StoreError(
+            f"The MLflow store {without_password(uri)} needs the Python package {error.name!r}. "
+            f"Expected it to be installed. {DRIVERS[error.name]}"
+        ) from error
     except Exception as error:
         family = {kind.__module__.split(".")[0] for kind in type(error).__mro__}
         if family & {"mlflow", "sqlalchemy", "sqlite3", "alembic", "requests", "urllib3"}:

@@ -170,7 +170,7 @@ def find_run(store: Store, run_id: str) -> RunInfo:
             known = [info.run_id for info in recent_runs(store, PAGE)]
             close = did_you_mean(run_id, known) if known else ""
             raise NotFoundError(
-                f"There is no run {run_id!r} in {store.uri}.{close} See: lorarec runs"
+                f"There is no run {run_id!r} in {store.shown}.{close} See: lorarec runs"
             ) from error
     if run.info.lifecycle_stage != "active":
         raise NotFoundError(
@@ -290,7 +290,7 @@ def _run_of(store: Store, version: Version, uri: str) -> RunInfo:
         return find_run(store, str(version.run_id))
     except NotFoundError as error:
         raise NotFoundError(
-            f"{uri} is of the run {version.run_id}, which was deleted or is not in {store.uri}. "
+            f"{uri} is of the run {version.run_id}, which was deleted or is not in {store.shown}. "
             f"Expected it there. Where it was deleted: mlflow runs restore --run-id "
             f"{version.run_id}; or take another version, see: lorarec history --domain "
             f"{version.tag('domain') or 'D'}"

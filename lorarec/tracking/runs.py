@@ -11,16 +11,19 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorarec.errors import StoreError
 from lorarec.storage import atomic_dir, atomic_path, write_json, write_text
+from lorarec.tracking.flat import MAX_KEY, flat
+from lorarec.tracking.inputs import Input
 from lorarec.tracking.interrupts import held
 from lorarec.tracking.processes import own_tags
 from lorarec.tracking.refusals import refusals
+from lorarec.tracking.surroundings import WATCHED, environment, watched
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +76,7 @@ STANDARD_TAGS = (
 )
 """Written as `lorarec.domain` and so on; `lorarec.kind`, `.version` and `.git_sha` come along."""
 
-MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 5000
+MAX_TAG = 5000
 PARAMS_A_BATCH, METRICS_A_BATCH = 100, 1000
 SECONDS_BETWEEN_BATCHES = 5.0
 _METRIC_KEY = re.compile(r"[\w.\- /:]{1,250}")
@@ -134,7 +137,7 @@ class Run:
         """
         from mlflow.entities import Param
 
-        entities = [Param(key, value) for key, value in _flat_params(params)]
+        entities = [Param(key, value) for key, value in flat(params)]
         with refusals(self._store_uri):
             for start in range(0, len(entities), PARAMS_A_BATCH):
                 self._client.log_batch(self.id, params=entities[start : start + PARAMS_A_BATCH])
@@ -194,6 +197,15 @@ class Run:
         with refusals(self._store_uri):
             for start in range(0, len(entities), PARAMS_A_BATCH):
                 self._client.log_batch(self.id, tags=entities[start : start + PARAMS_A_BATCH])
+
+    def log_inputs(self, *inputs: Input) -> None:
+        """Record logs that the run reads, as MLflow's data sets.
+
+        Raises:
+            StoreError: The store refused.
+        """
+        with refusals(self._store_uri):
+            self._client.log_inputs(self.id, [each.as_dataset() for each in inputs])
 
     def log_json(self, name: str, value: Any) -> None:
         """Keep `value` as the JSON artifact `name`, such as `report.json`; NaN becomes null.
@@ -298,7 +310,9 @@ def started(
             run.log_params(params)
         if config is not None:
             run.log_json("config.json", config)
-        yield run
+            run.log_json("environment.json", environment())
+        with watched(run, store_uri) if kind in WATCHED else nullcontext():
+            yield run
 
 
 @contextmanager
@@ -364,20 +378,6 @@ def _own_tags(kind: str) -> dict[str, str]:
         )
         tags[f"{TAG}git_sha"] = found.stdout.strip()
     return tags
-
-
-def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in params.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from _flat_params(value, f"{key}.")
-            continue
-        if isinstance(value, list | tuple):
-            value = ",".join(str(part) for part in value)
-        text = "none" if value is None else str(value)
-        if len(text) > MAX_PARAM:
-            text = text[: MAX_PARAM - 1] + "…"
-        yield re.sub(r"[^\w.\- /:]", "_", key)[:MAX_KEY], text
 
 
 def _without_nan(value: Any) -> Any:

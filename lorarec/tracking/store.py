@@ -22,8 +22,10 @@ from lorarec.tracking.database import (
 )
 from lorarec.tracking.flip import check_finished
 from lorarec.tracking.quiet import mlflow_client
+from lorarec.tracking.reach import check_reached, without_password
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import Run, local_folder, reopened, started
+from lorarec.tracking.view import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,6 +43,7 @@ class Store:
         experiment: Name of the project's experiment.
         experiment_id: Its id; None where it does not exist and the store was opened to read.
         artifact_root: Folder beside a SQLite store that holds its artifacts; None elsewhere.
+        writable: Whether it was opened to write.
     """
 
     uri: str
@@ -48,6 +51,12 @@ class Store:
     experiment: str
     experiment_id: str | None
     artifact_root: Path | None
+    writable: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The URI as it may be shown: without a password."""
+        return without_password(self.uri)
 
     def run(
         self,
@@ -69,7 +78,8 @@ class Store:
             kind: One of `lorarec.tracking.runs.KINDS`.
             params: Flattened and logged once, such as `Settings.flat()`.
             tags: See `lorarec.tracking.runs.standard_tags`.
-            config: The resolved settings; kept as the artifact config.json.
+            config: The resolved settings; kept as the artifact config.json, with the environment
+                beside it in environment.json.
             parent: Id of the run that this one is a part of.
 
         Raises:
@@ -121,7 +131,7 @@ class Store:
         """The experiment's id, once it is known that runs can be written to it."""
         if self.experiment_id is None:
             raise StoreError(
-                f"The MLflow store {self.uri} was opened to read. Expected one opened to write."
+                f"The MLflow store {self.shown} was opened to read. Expected one opened to write."
             )
         self._check_artifact_root()
         return self.experiment_id
@@ -137,8 +147,9 @@ class Store:
             return
         if not recorded.exists() and recorded != self.artifact_root:
             raise StoreError(
-                f"Experiment {self.experiment!r} of {self.uri} keeps its artifacts in {recorded}, "
-                f"which is gone: the store was moved. Expected them in {self.artifact_root}. "
+                f"Experiment {self.experiment!r} of {self.shown} keeps its artifacts in "
+                f"{recorded}, which is gone: the store was moved. Expected them in "
+                f"{self.artifact_root}. "
                 f"Move it back, or begin another experiment: --set tracking.experiment=NAME"
             )
         if recorded.exists() and not os.access(recorded, os.W_OK):
@@ -194,11 +205,13 @@ def open_store(
                 remove_unfinished(database)
             if not database.exists():
                 make_database(database)
+        else:
+            check_reached(uri)
         client = mlflow_client(uri if write else reading_uri(uri))
         experiment_id = _experiment_id(client, uri, experiment)
         if experiment_id is None and write:
             experiment_id = _new_experiment(client, uri, experiment, root)
-    return Store(uri, client, experiment, experiment_id, root)
+    return Store(uri, client, experiment, experiment_id, root, write)
 
 
 def _experiment_id(client: MlflowClient, uri: str, name: str) -> str | None:
@@ -207,8 +220,8 @@ def _experiment_id(client: MlflowClient, uri: str, name: str) -> str | None:
         return None
     if found.lifecycle_stage != "active":
         raise StoreError(
-            f"The experiment {name!r} of {uri} was deleted. Expected an active one. "
-            f"Restore it, or choose another: --set tracking.experiment=NAME"
+            f"The experiment {name!r} of {without_password(uri)} was deleted. Expected an active "
+            f"one. Restore it, or choose another: --set tracking.experiment=NAME"
         )
     return str(found.experiment_id)
 
@@ -220,7 +233,8 @@ def _new_experiment(client: MlflowClient, uri: str, name: str, root: Path | None
         root.mkdir(parents=True, exist_ok=True)
     try:
         location = None if root is None else str(root)
-        return str(client.create_experiment(name, artifact_location=location))
+        tags = experiment_tags()
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
     except MlflowException:
         # On a server another process may have been quicker.
         if (found := _experiment_id(client, uri, name)) is not None:

@@ -19,6 +19,7 @@ from lorarec.config import Tracking
 from lorarec.errors import ConfigError, StoreError
 from lorarec.tracking.database import check_database, database_path, reading_uri
 from lorarec.tracking.quiet import QUIET
+from lorarec.tracking.reach import without_password
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.store import open_store, tracking_uri
 
@@ -43,7 +44,11 @@ class Server:
 
     def wait(self) -> int:
         """Wait until the server ends by itself; its exit status."""
-        return self.process.wait()
+        # In steps: with Polars loaded, Ctrl-C lets a system call go on that it came in, so that a
+        # plain wait would not hear of it before the server has ended.
+        while (status := self.process.poll()) is None:
+            time.sleep(0.1)
+        return status
 
 
 def ui_address(tracking: Tracking) -> str | None:
@@ -75,10 +80,10 @@ def serving(tracking: Tracking, port: int) -> Iterator[Server]:
     root = (Path("mlruns") if database is None else database.parent).absolute() / "artifacts"
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", reading_uri(uri)]
-    command += ["--default-artifact-root", str(root)]
+    command += ["--workers", "1", "--default-artifact-root", str(root)]
     quiet = {name: value for name, value in QUIET.items() if name != "MLFLOW_LOGGING_LEVEL"}
     environ = {**quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    environ["MLFLOW_BACKEND_STORE_URI"] = reading_uri(uri)  # its password is not for all to see
     with tempfile.TemporaryFile() as log:
         # A session of its own, so that the server's workers end with it and not after it.
         process = subprocess.Popen(
@@ -92,7 +97,7 @@ def serving(tracking: Tracking, port: int) -> Iterator[Server]:
                     f"The MLflow UI did not come up on {address} within {SECONDS_TO_START:.0f} s. "
                     f"Expected it to answer; it last said: {' | '.join(said[-3:]) or 'nothing'}"
                 )
-            yield Server(address, uri, process)
+            yield Server(address, without_password(uri), process)
         finally:
             _stop(process)
 

@@ -105,7 +105,7 @@ def find_version(store: Store, uri: str) -> Version:
                 raise
             bare = " Where the bare base serves: --adapter none." if alias == CHAMPION else ""
             raise NotFoundError(
-                f"There is no registered model version {uri!r} in {store.uri}"
+                f"There is no registered model version {uri!r} in {store.shown}"
                 f"{_beside(store, name, alias)}{bare} Expected models:/NAME/VERSION or "
                 f"models:/NAME@ALIAS. See: lorarec history --domain {domain_of(name) or 'D'}, or "
                 f"lorarec ui"

@@ -324,7 +324,8 @@ def test_ctrl_c_ends_the_run_as_killed_without_an_artefact(world: World) -> None
         world.adapt("movies", listen=Listener(step=step))
     run = world.newest()
     assert (run.kind, run.status) == ("adapt", "KILLED")
-    assert [path.name for path in world.artifacts(run.uri).iterdir()] == ["config.json"]
+    kept = {path.name for path in world.artifacts(run.uri).iterdir()}
+    assert kept == {"config.json", "environment.json"}
 
 
 def test_a_failure_while_saving_ends_the_run_as_failed_with_nothing_left(
@@ -339,7 +340,8 @@ def test_a_failure_while_saving_ends_the_run_as_failed_with_nothing_left(
         world.adapt("movies")
     run = world.newest()
     assert run.status == "FAILED"
-    assert [path.name for path in world.artifacts(run.uri).iterdir()] == ["config.json"]
+    kept = {path.name for path in world.artifacts(run.uri).iterdir()}
+    assert kept == {"config.json", "environment.json"}
 
 
 @pytest.mark.parametrize(("column", "value"), [("item_id", "only"), ("user_id", "lonely")])

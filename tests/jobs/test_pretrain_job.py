@@ -235,7 +235,8 @@ def test_ctrl_c_ends_the_run_as_killed_without_an_artefact(world: World, raising
         world.pretrain(world.frame, listen=raising(KeyboardInterrupt()))
     run = world.newest()
     assert (run.kind, run.status) == ("pretrain", "KILLED")
-    assert [path.name for path in world.artifacts(run.uri).iterdir()] == ["config.json"]
+    kept = {path.name for path in world.artifacts(run.uri).iterdir()}
+    assert kept == {"config.json", "environment.json"}
 
 
 def test_a_failure_ends_the_run_as_failed_and_names_the_error(
@@ -260,7 +261,8 @@ def test_a_failure_while_saving_leaves_nothing_half_written(
         world.pretrain(world.frame)
     run = world.newest()
     assert run.status == "FAILED"
-    assert [path.name for path in world.artifacts(run.uri).iterdir()] == ["config.json"]
+    kept = {path.name for path in world.artifacts(run.uri).iterdir()}
+    assert kept == {"config.json", "environment.json"}
 
 
 def test_training_that_never_beats_its_start_is_said(world: World) -> None:

@@ -65,7 +65,8 @@ def test_the_version_holds_the_metrics_and_the_verdict(world: World) -> None:
     assert run.kind == "gate"
     assert run.metrics["challenger_recall_at_20"] == pytest.approx(mean)
     files = {path.name for path in world.artifacts(run.uri).rglob("*") if path.is_file()}
-    assert files == {"config.json", "verdict.json", "challenger.parquet", "base.parquet"}
+    kept = {"config.json", "environment.json"}
+    assert files == {*kept, "verdict.json", "challenger.parquet", "base.parquet"}
 
 
 def test_what_is_refused_is_the_challenger_and_the_champion_stays(world: World) -> None:
