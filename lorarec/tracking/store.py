@@ -57,6 +57,7 @@ class Store:
         tags: Mapping[str, object] | None = None,
         config: Mapping[str, Any] | None = None,
         parent: str | None = None,
+        began: int | None = None,
     ) -> AbstractContextManager[Run]:
         """A new run for the length of a `with` block.
 
@@ -70,6 +71,7 @@ class Store:
             tags: See `lorarec.tracking.runs.standard_tags`.
             config: The resolved settings; kept as the artifact config.json.
             parent: Id of the run that this one is a part of.
+            began: When its work began, in milliseconds since 1970; None is now.
 
         Raises:
             StoreError: The store or its artifact folder cannot be written to.
@@ -84,6 +86,7 @@ class Store:
             tags=tags or {},
             config=config,
             parent=parent,
+            began=began,
         )
 
     def resumed(self, run_id: str) -> AbstractContextManager[Run]:
