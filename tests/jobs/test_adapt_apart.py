@@ -222,4 +222,4 @@ def test_ray_makes_the_same_adapters(world: World) -> None:
     found = fanned(world, engine_named("ray", workers=2))
     alone = adapt_domains(world.settings.with_options(GRID), None, world.store)
     assert [one.adapter_digest for one in found.done] == [one.adapter_digest for one in alone.done]
-    assert len(runs_of(world.store, "adapt-all")) == 2
+    assert len(list(runs_of(world.store, "adapt-all"))) == 2
