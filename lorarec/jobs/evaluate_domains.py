@@ -14,6 +14,7 @@ from lorarec.evaluation.transfer import DomainDifference, compare_over_domains, 
 from lorarec.jobs.choose import NO_ADAPTER, choose_adapter, choose_base
 from lorarec.jobs.evaluate import Evaluated, evaluate, headline_keys
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.trained_arms import Pooled
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
@@ -99,7 +100,7 @@ def evaluate_domains(
         config=settings.model_dump(),
     )
     with recorded as run:
-        found = EvaluatedDomains(part, run.uri)
+        found, pooled = EvaluatedDomains(part, run.uri), Pooled(settings, listen)
         for place, name in enumerate(names):
             listen.say(f"{name}: {place + 1} of {len(names)} domains.")
             adapter = None
@@ -111,7 +112,7 @@ def evaluate_domains(
                     continue
             try:
                 found.domains[name] = evaluate(
-                    settings, name, store, uri, adapter, part, paths, listen, run.id
+                    settings, name, store, uri, adapter, part, paths, listen, run.id, pooled
                 )
             except (NotFoundError, DataError, TrainingError) as error:
                 found.passed_over[name] = str(error)
