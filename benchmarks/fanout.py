@@ -31,8 +31,8 @@ from lorarec.data.synthetic import make_logs  # noqa: E402
 DOMAINS, QUICK_DOMAINS = 200, 3
 ROWS = 1000
 """Interactions of a domain."""
-ALONE, QUICK_ALONE = 3, 1
-"""Domains that are adapted to by a command each."""
+ALONE = 3
+"""Domains that are adapted to by a command each; with --quick none is."""
 WORKERS = 2
 SHAPE = ("--rank", "8", "--set", "train.threads=1")
 MIB = 2**20
@@ -130,32 +130,33 @@ def measure(options: argparse.Namespace, measures: Measures) -> None:
         spawn = timed(
             "side by side", "--all-domains", "--engine", "spawn", "--workers", str(WORKERS)
         )
-    few = names[: QUICK_ALONE if options.quick else ALONE]
+    few = names[: 0 if options.quick else ALONE]
     alone = {name: timed(f"{name} alone", "--domain", name) for name in few}
     own = digests(serial)
     one_by_one = {name: done["found"]["adapter_digest"] for name, done in alone.items()}
     if digests(spawn) != own or any(own[name] != found for name, found in one_by_one.items()):
         say("The ways gave other adapters. Expected the same to the bit.")
         raise SystemExit(1)
-    each = {key: statistics.mean(done[key] for done in alone.values()) for key in ("wall", "cpu")}
+    rows = [
+        ("one pass, one process", *_row(serial, 1)),
+        (f"spawn, {WORKERS} workers", *_row(spawn, WORKERS)),
+    ]
+    ratio = spawn["wall"] / serial["wall"]
+    measures.add(f"fanout_{count}_over_serial", ratio, "ratio", "one pass", ratio)
+    if alone:
+        wall, cpu = (
+            count * statistics.mean(done[key] for done in alone.values()) for key in ("wall", "cpu")
+        )
+        rows.append((f"a command each, {len(few)} measured", f"{wall:.1f}", f"{cpu:.1f}", "-"))
+        ratio = spawn["wall"] / wall
+        measures.add(f"fanout_{count}_over_commands", ratio, "ratio", "a command each", ratio)
+    else:
+        measures.leave_out(f"fanout_{count}_over_commands", "--quick has no command for each")
     table(
         f"{count} domains of about {ROWS:,} rows, the same adapters to the bit; load {load()}",
         ["", "wall s", "cpu s", "not training, s a domain"],
-        [
-            ("one pass, one process", *_row(serial, 1)),
-            (f"spawn, {WORKERS} workers", *_row(spawn, WORKERS)),
-            (
-                f"a command each, {len(few)} measured",
-                f"{each['wall'] * count:.1f}",
-                f"{each['cpu'] * count:.1f}",
-                "-",
-            ),
-        ],
+        rows,
     )
-    ratio = spawn["wall"] / serial["wall"]
-    measures.add(f"fanout_{count}_over_serial", ratio, "ratio", "one pass", ratio)
-    ratio = spawn["wall"] / (each["wall"] * count)
-    measures.add(f"fanout_{count}_over_commands", ratio, "ratio", "a command each", ratio)
     measures.add("fanout_wall_s", spawn["wall"], "s")
     measures.add("serial_wall_s", serial["wall"], "s", "one pass")
     measures.add("fanout_cpu_over_serial", spawn["cpu"] / serial["cpu"], "ratio", "one pass")

@@ -95,10 +95,10 @@ def adapt(
     others as they are; then the exit code is 2 after all are done.
 
     --engine spawn trains as many domains at once as there are workers, each of [train] threads
-    threads or of one; the adapters are those of --engine serial with as many threads, to the bit.
-    Starting a worker takes some seconds and as many hundred MB, so it pays where training takes
-    minutes. --engine ray does the same on a cluster. The domain of a worker that is killed is begun
-    again, three times at most.
+    threads or of one; the adapters are those of --engine serial with as many threads, to the bit. A
+    worker takes seconds to start and about 300 MB besides the base, which all share, so it pays
+    where training takes minutes and cores are idle. --engine ray does the same on a cluster. The
+    domain of a worker that is killed is begun again, three times at most.
 
     Of several ranks each is trained in a run of its own under one that compares them. With auto the
     largest useful rank is trained and truncated, and every target gets its smallest rank whose
