@@ -30,6 +30,21 @@ def refuse(_: Path) -> Callable[[str, int], Any]:
     raise ArtifactError("The base was edited.")
 
 
+def crowded(folder: Path) -> Job[Path, int, Any]:
+    """A job for which there is room in one worker alone, and in none where a file says so."""
+    return Job(first_alone, folder, lambda domain: int(domain.rpartition("-")[2]))
+
+
+def first_alone(folder: Path) -> Callable[[str, int], Any]:
+    """Kills every worker but the first."""
+    (folder / f"start-{os.getpid()}").touch()
+    try:
+        (folder / "first").touch(exist_ok=False)
+    except FileExistsError:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return begin(folder)
+
+
 def begin(folder: Path) -> Callable[[str, int], Any]:
     """Once a worker; a file for each in the folder."""
     (folder / f"begun-{os.getpid()}").touch()

@@ -74,8 +74,8 @@ def prepare(
     are the part outside-core, and do not train. Appended rows count too.
 
     With --workers files are read and checked side by side, and then numbered and written in their
-    order, so OUT is the same, with the same digest. It pays where there are more cores than one
-    file keeps busy, as with compressed text.
+    order, so OUT is the same, with the same digest. It is for machines with more cores than one
+    file keeps busy; on two it saves nothing.
 
     \b
     Example:

@@ -77,6 +77,8 @@ class _Pool(Generic[Shared, Part, Value]):
                 worker.kill()
         for thread in self._serving:
             thread.join()
+        for worker in self._workers:  # one that could not begin
+            worker.end()
 
     def _results(self) -> Iterator[Done[Value]]:
         for _ in range(self._count):
@@ -89,15 +91,15 @@ class _Pool(Generic[Shared, Part, Value]):
         """One thread: a worker after the other, a domain after the other."""
         worker: _Worker | None = None
         try:
-            while not self._stopped:
+            # A domain is taken by a worker that lives, so where one does not, others take it.
+            while not self._stopped and self._left:
+                if worker is None and (worker := self._started()) is None:
+                    break
                 try:
                     domain, attempt = self._left.popleft()
                 except IndexError:
                     break
-                part = self._job.part(domain)
-                if worker is None and (worker := self._started()) is None:
-                    break
-                done = worker.ask(domain, part)
+                done = worker.ask(domain, self._job.part(domain))
                 if done is not None:
                     self._found.put(done)
                     continue
@@ -110,7 +112,7 @@ class _Pool(Generic[Shared, Part, Value]):
                 self._gone(worker)
 
     def _started(self) -> _Worker | None:
-        """A worker that is ready; None where there shall be none any more."""
+        """A worker that is ready; None where there is to be none, or no room beside the others."""
         code: int | None = None
         for _ in range(TRIES):
             worker = _Worker(self._threads)
@@ -123,6 +125,10 @@ class _Pool(Generic[Shared, Part, Value]):
             code = self._gone(worker)
             if self._stopped:
                 return None
+        with self._lock:
+            alone = not self._workers
+        if not alone or not self._left:
+            return None
         raise WorkerLostError(
             f"{TRIES} worker processes ended ({_how(code)}) before they took a domain. Expected "
             f"them to live; the usual cause is too little memory. Use fewer: --workers 1, or none: "

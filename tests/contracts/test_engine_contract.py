@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fanned import THREADS, broken, job
+from fanned import THREADS, broken, crowded, job
 
 from lorarec.errors import ArtifactError, ConfigError, DataError, WorkerLostError
 from lorarec.fanout.engines import engine_named
@@ -101,6 +101,20 @@ def test_one_that_no_worker_outlives_is_given_up(apart: Engine, tmp_path: Path) 
         found["deadly-1"].result()
     assert len(list(tmp_path.glob("deadly-1.*"))) == TRIES
     assert [found[name].error for name in NAMES] == [None] * 4
+
+
+def test_workers_for_which_there_is_no_room_leave_the_work_to_others(tmp_path: Path) -> None:
+    with map_domains(crowded(tmp_path), NAMES, engine_named("spawn", workers=2)) as each:
+        assert sorted(one.result() for one in each) == [1, 4, 9, 16]
+
+
+def test_where_no_worker_lives_the_pass_ends(tmp_path: Path) -> None:
+    (tmp_path / "first").touch()
+    with (
+        pytest.raises(WorkerLostError, match=r"ended \(by SIGKILL\) before they took a domain"),
+        map_domains(crowded(tmp_path), NAMES, engine_named("spawn", workers=2)) as each,
+    ):
+        list(each)
 
 
 def test_a_worker_s_threads_are_pinned_and_ours_are_not(
