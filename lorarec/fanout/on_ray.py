@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lorarec.errors import ConfigError, NotFoundError
+from lorarec.errors import ConfigError, NotFoundError, WorkerLostError
 from lorarec.fanout.job import TRIES, Done, Job, Part, Shared, Value, attempted, lost, portable
 from lorarec.fanout.worker import FAILED, READY, pinned, sendable
 
@@ -23,6 +24,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 """No report of use is sent; a worker that asks for no GPU keeps sight of those there are."""
 AHEAD = 2
 """Tasks handed to Ray for each worker, so that none waits for us."""
+_SECONDS_TO_ANSWER = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _work: dict[str, Any] = {}
 """In a worker: of the pass that it is in, by its key, the function of a domain."""
@@ -66,6 +68,7 @@ class RayEngine:
         if self.address is None and self.workers is not None:
             cores = self.workers * self.threads
         try:
+            _check_reachable(self.address)
             ray.init(
                 address=self.address,
                 num_cpus=cores,
@@ -74,7 +77,7 @@ class RayEngine:
                 logging_level="error",
                 runtime_env={"env_vars": pinned(self.threads)},
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise NotFoundError(
                 f"Ray at {self.address or 'this machine'} does not answer: {error}. Expected a "
                 f"cluster that runs, such as --address auto on one of its nodes; leave it out for "
@@ -87,6 +90,18 @@ class RayEngine:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Refuse a place where nobody listens at once; Ray would go on trying for minutes.
+
+    Raises:
+        OSError: Nobody does.
+        ValueError: The port is no number.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host:
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
 
 
 def import_ray() -> Any:
@@ -126,7 +141,10 @@ def _results(
             kind, found = ray.get(ready)
         except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
             if isinstance(error, ray.exceptions.RayTaskError):
-                raise
+                raise WorkerLostError(
+                    f"A worker of Ray could not take a domain: {str(error).strip()[-400:]}. "
+                    f"Expected this version of lorarec and its libraries on every node."
+                ) from error
             yield Done(domain, error=lost(domain, type(error).__name__))
             continue
         if kind == FAILED:

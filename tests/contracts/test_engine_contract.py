@@ -10,12 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fanned import THREADS, broken, crowded, job
 
-from lorarec.errors import ArtifactError, ConfigError, DataError, WorkerLostError
+from lorarec.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    NotFoundError,
+    WorkerLostError,
+)
 from lorarec.fanout.engines import engine_named
 from lorarec.fanout.job import TRIES, Done, Engine, map_domains
 
@@ -204,6 +211,16 @@ def test_workers_end_with_the_process_that_began_them(
     else:
         process.kill()
     wait_until(lambda: not any(alive(pid) for pid in workers))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "localhost:port"])
+def test_a_cluster_that_does_not_answer_is_told_at_once(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray itself is not asked, and need not be there.
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(NotFoundError, match=f"Ray at {address} does not answer"):
+        map_domains(job(tmp_path), NAMES, engine_named("ray", address=address)).__enter__()
 
 
 def test_without_ray_the_install_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
