@@ -225,7 +225,7 @@ def prepare(
     rankers = {arm: ranker(arm, settings, arena, listen) for arm in arms if arm in RANKED}
     if whole:
         pooled = pooled or Pooled(settings, listen)
-        rankers[POOLED] = pooled.arm(frame, info.split, arena)
+        rankers[POOLED] = pooled.arm(frame, source, info.split, arena)
     return Prepared(chosen, source, arena, arms, models, rankers)
 
 

@@ -85,18 +85,22 @@ class Pooled:
     def __init__(self, settings: Settings, listen: Listener) -> None:
         self._settings, self._listen = settings.with_options({"model.name": "mf"}), listen
         self._model: tuple[BaseModel, Vocabulary, Vocabulary] | None = None
-        self._cutoffs: object = None
+        self._trained_on: object = None
 
-    def arm(self, frame: pl.DataFrame, split: SplitRecord, arena: Arena) -> Ranker:
+    def arm(
+        self, frame: pl.DataFrame, source: DataSource, split: SplitRecord, arena: Arena
+    ) -> Ranker:
         """It ranks one domain's catalogue.
 
         Args:
             frame: Split logs of all domains.
-            split: How; where it is another than before, it is trained anew.
+            source: The logs; where they are others than before, it is trained anew.
+            split: How they are split, the same.
             arena: The domain.
         """
-        if self._model is None or self._cutoffs != split.cutoffs:
-            self._model, self._cutoffs = self._trained(frame), split.cutoffs
+        now = (source.digest, split.cutoffs)
+        if self._model is None or self._trained_on != now:
+            self._model, self._trained_on = self._trained(frame), now
         model, users, items = self._model
         return _of_model(model, users, items, arena)
 

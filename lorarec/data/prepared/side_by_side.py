@@ -8,7 +8,7 @@ the row that it would have, and the data set comes out the same to the byte.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from lorarec.data.prepared.encoding import IdEncoder
 from lorarec.data.prepared.manifest import Table
 from lorarec.data.prepared.quarantine import Quarantine
 from lorarec.fanout.job import Done, Engine, Job, map_domains
+from lorarec.storage import refused
 
 Array = np.ndarray[Any, Any]
 COLUMNS: dict[Table, str] = {"users": "user_id", "items": "item_id"}
@@ -41,7 +42,7 @@ class Batch(Protocol):
         """Rows of the ids of a table, int64 (n,)."""
 
 
-def in_turn(stream: LogStream) -> Iterator[Batch]:
+def in_turn(stream: LogStream) -> Generator[Batch]:
     """Batches read here."""
     for frame in stream:
         yield _Plain(frame)
@@ -59,7 +60,7 @@ def side_by_side(
     folder: Path,
     aside: Quarantine,
     engine: Engine,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Batches read by workers, and at the end what `stream` would have told.
 
     Args:
@@ -165,10 +166,17 @@ def begin(brief: _Brief) -> Callable[[str, LogFile], _File]:
                 pl.Series(column, encoders[table].encode(frame[column]).astype(np.uint32))
                 for table, column in COLUMNS.items()
             ]
-            frame.with_columns(codes).write_ipc(own / f"{count}.arrow")
+            _write(frame.with_columns(codes), own / f"{count}.arrow")
             count += 1
         for table, encoder in encoders.items():
-            encoder.ids().to_frame("id").write_ipc(own / f"{table}.arrow")
+            _write(encoder.ids().to_frame("id"), own / f"{table}.arrow")
         return _File(stream.found, count)
 
     return work
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    try:
+        frame.write_ipc(path)
+    except OSError as error:
+        raise refused(path, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -96,7 +97,8 @@ def write_generation(
     if engine is not None:
         batches = side_by_side(stream, how, options.on_bad_rows, folder, aside, engine)
     read = 0
-    with Assembly(("users", "items", "write")) as line:
+    # However it ends, no worker writes any more when the folder is taken away.
+    with closing(batches), Assembly(("users", "items", "write")) as line:
 
         def write(place: int, frame: pl.DataFrame, user: Future[Array], item: Future[Array]) -> int:
             rows = encoded_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorarec.data import batches
+from lorarec.data.prepared import writing
 from lorarec.data.prepared.build import append, prepare
 from lorarec.data.prepared.dataset import PreparedDataset
 from lorarec.data.prepared.manifest import Options
 from lorarec.data.synthetic import make_logs
-from lorarec.errors import LorarecError
+from lorarec.errors import LorarecError, StoreError
 from lorarec.fanout.job import Engine
 from lorarec.fanout.serial import SerialEngine
 from lorarec.fanout.spawn import SpawnEngine
@@ -119,6 +121,17 @@ def test_what_is_refused_is_refused_in_the_same_words(
     asked = Options.model_validate({"split": "none", **options})
     words = [told(files, tmp_path / "set", asked, engine) for engine in (None, SerialEngine())]
     assert words[0] == words[1]
+
+
+def test_where_writing_fails_workers_end_and_nothing_is_left(
+    logs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(writing, "write_shard", full)
+    assert "disk is full" in told(logs, tmp_path / "set", Options(), SpawnEngine(2))
+    assert multiprocessing.active_children() == []
 
 
 def test_files_of_which_no_row_is_left_are_none_among_others(tmp_path: Path) -> None:
