@@ -52,6 +52,10 @@ class DivergedError(TrainingError):
     """The loss or a trained value is not finite: a smaller step may well do."""
 
 
+class WorkerLostError(LorarecError):
+    """Worker processes were killed, again and again, over the same work."""
+
+
 class RankError(TrainingError):
     """Another process of the same training failed or is gone; this one ends with its exit code."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lorarec.cli.adapt_domains import adapt_many
+from lorarec.cli.adapt_domains import Asked, adapt_many
 from lorarec.cli.adapt_from import adapt_from
 from lorarec.cli.adapt_ranks import adapt_ranks, print_curve
 from lorarec.cli.options import overridden
@@ -24,6 +24,7 @@ from lorarec.cli.shared import (
 
 if TYPE_CHECKING:
     from lorarec.config import Settings
+    from lorarec.fanout.engines import EngineName
 
 
 @click.command(context_settings=CONTEXT)
@@ -52,6 +53,16 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="Passes over the domain's train rows, at most.")
 @seed_option
 @device_option
+@click.option(
+    "--engine", type=click.Choice(["serial", "spawn", "ray"]),
+    help="Where many domains are trained: one after another in this process, in several of this "
+    "machine, or on Ray.  [default: serial]",
+)  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N",
+    help="Processes of the engine.  [default: one a core]",
+)  # fmt: skip
+@click.option("--address", metavar="A", help="Of a Ray cluster; without it Ray runs here.")
 @json_option
 @click.pass_obj
 def adapt(
@@ -67,6 +78,9 @@ def adapt(
     epochs: int | None,
     seed: int | None,
     device: str | None,
+    engine: EngineName | None,
+    workers: int | None,
+    address: str | None,
     as_json: bool,
 ) -> None:
     """Train a LoRA adapter for a domain, or one for each of many, on a frozen base.
@@ -79,6 +93,12 @@ def adapt(
     Of many domains each gets the adapter that it would get alone, in a run under one for all. With
     --all-domains those below [data] min_domain_rows are passed over. One that diverges leaves the
     others as they are; then the exit code is 2 after all are done.
+
+    --engine spawn trains as many domains at once as there are workers, each of [train] threads
+    threads or of one; the adapters are those of --engine serial with as many threads, to the bit. A
+    worker takes seconds to start and about 300 MB besides the base, which all share, so it pays
+    where training takes minutes and cores are idle. --engine ray does the same on a cluster. The
+    domain of a worker that is killed is begun again, three times at most.
 
     Of several ranks each is trained in a run of its own under one that compares them. With auto the
     largest useful rank is trained and truncated, and every target gets its smallest rank whose
@@ -94,6 +114,7 @@ def adapt(
     Example:
       lorarec adapt --domain books --rank 8
       lorarec adapt --all-domains --rank 8
+      lorarec adapt --all-domains --engine spawn --workers 4
       lorarec adapt --domain books --rank auto
       lorarec adapt --domain books --rank 2,4,8,16
       lorarec adapt --domain games --targets items:4,bias
@@ -105,6 +126,8 @@ def adapt(
 
     if (domain is None) != all_domains:
         raise click.UsageError("Expected either --domain D or --all-domains.")
+    asked = Asked(engine, workers, address)
+    asked.check(many=domain is None or "," in domain)
     if from_adapter is None and freeze_shared:
         raise click.UsageError("--freeze-shared goes with --from ADAPTER, which is not there.")
     if from_adapter is not None:
@@ -122,7 +145,7 @@ def adapt(
         adapt_from(settings, domain, from_adapter, base, paths, freeze_shared, as_json)
         return
     if domain is None or "," in domain:
-        adapt_many(settings, domain, base, paths, as_json)
+        adapt_many(settings, domain, base, paths, as_json, asked)
         return
     if isinstance(settings.adapt.rank, tuple):
         adapt_ranks(settings, domain, base, paths, as_json)

@@ -33,7 +33,8 @@ _CUTS_SHOWN = 3
 @base_option
 @click.option(
     "--arms", metavar="LIST",
-    help="all, or some of popularity,knn,ease,ials,bpr,alone,base,bias,lora,full.  "
+    help="all, or some of popularity,knn,ease,ials,bpr,alone,pooled,base,bias,lora,full; and "
+    "lora:R for an adapter of a rank.  "
     "[default: popularity,base,lora,full]",
 )  # fmt: skip
 @click.option("--k", "cuts", metavar="LIST", help="Cut-offs.  [default: 10,20,50]")
@@ -78,7 +79,9 @@ def evaluate(
     measured on the same users. Recall is hits / held-out items; brackets are bootstrap intervals,
     of 95 % unless evaluate.confidence says otherwise. The arms full and bias are trained once and
     reused. knn, ease, ials and bpr are of the domain's rows alone, the best of three settings on
-    validation; alone is a base of the domain alone.
+    validation; alone is a base of the domain alone, and pooled one of all domains' rows as if they
+    were of one. lora is the newest adapter, and lora:4 the newest that was asked for with rank 4,
+    which is trained where there is none.
 
     With --all-domains every arm is compared with the base in every domain, by the paired bootstrap
     with Holm's correction over domains; where an arm is worse, that is marked. A domain without an
@@ -95,6 +98,7 @@ def evaluate(
       lorarec evaluate --domain books
       lorarec evaluate --domain books --arms popularity,base,lora --k 20 --json
       lorarec evaluate --domain books --arms all
+      lorarec evaluate --domain books --arms base,lora:2,lora:8,full
       lorarec evaluate --all-domains
       lorarec evaluate --domain books --folds 4 --window 7d
       lorarec evaluate --domain de --protocol xmarket-ecir23 --candidates candidates.parquet

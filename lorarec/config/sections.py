@@ -333,7 +333,8 @@ class Evaluate(Section):
         "lora",
         "full",
     )
-    """What is compared, as `Arm` names it; `all` is every one."""
+    """What is compared, as `PLAIN` names it, and `lora:R` an adapter of a rank; `all` is every one
+    that `PLAIN` has."""
 
     bootstrap: int = Field(default=1000, ge=1)
     """Resamples of the users behind an interval."""

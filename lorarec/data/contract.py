@@ -146,6 +146,14 @@ class Checker:
         """What was found so far, in the order of tables."""
         return tuple(self._found.values())
 
+    def take_in(self, other: Checker) -> None:
+        """Add what another has found in the tables that come next."""
+        self.rows += other.rows
+        self.broken_rows += other.broken_rows
+        self.unusable |= other.unusable
+        for violation in other.violations:
+            self._note(violation)
+
     def report(self) -> CheckReport:
         """What was found so far, without counts of what is legal."""
         return CheckReport(rows=self.rows, violations=self.violations)

@@ -52,6 +52,18 @@ class Reading:
     rating_weight: bool = False
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a stream has found and left out."""
+
+    checker: Checker
+    dropped_low_rating: int
+    kept: int
+    """Rows that came out."""
+    highest: float
+    """The highest rating there was."""
+
+
 class LogStream:
     """Checked, canonical batches of logs; what was found and left out is known at the end.
 
@@ -59,16 +71,34 @@ class LogStream:
         files: Log files, in order.
         how: How they are read.
         bad_rows: Takes rows that break the contract; None refuses the logs because of them.
+        several: Whether violations name the file; None is where there are several.
     """
 
     def __init__(
-        self, files: Sequence[LogFile], how: Reading, bad_rows: BadRows | None = None
+        self,
+        files: Sequence[LogFile],
+        how: Reading,
+        bad_rows: BadRows | None = None,
+        several: bool | None = None,
     ) -> None:
         self.files = tuple(files)
         self.checker = Checker(how.columns, how.events)
         self.dropped_low_rating = 0
         self._how, self._bad_rows = how, bad_rows
-        self._highest = float("-inf")
+        self._several = len(self.files) > 1 if several is None else several
+        self._kept, self._highest = 0, float("-inf")
+
+    @property
+    def found(self) -> Found:
+        """What was found so far."""
+        return Found(self.checker, self.dropped_low_rating, self._kept, self._highest)
+
+    def take_in(self, found: Found) -> None:
+        """Add what a stream of the next files has found, as if this one had read them."""
+        self.checker.take_in(found.checker)
+        self.dropped_low_rating += found.dropped_low_rating
+        self._kept += found.kept
+        self._highest = max(self._highest, found.highest)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """Canonical frames in file order.
@@ -78,21 +108,37 @@ class LogStream:
                 a file lacks a column or has one of a wrong type.
             DataError: A file is missing, unreadable or empty, or no row is left.
         """
-        kept = 0
+        yield from self.batches()
+        self.check_end()
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The same, without a word at the end.
+
+        Raises:
+            DataError: A file is missing, unreadable or empty.
+        """
         for file in self.files:
             for good in self._of_file(file):
                 frame = self._rated(good)
-                kept += frame.height
+                self._kept += frame.height
                 if frame.height:
                     yield frame
+
+    def check_end(self) -> None:
+        """Refuse logs, all of which have been read.
+
+        Raises:
+            ContractError: As iterating.
+            DataError: No row is left.
+        """
         if self.checker.violations and (self._bad_rows is None or self.checker.unusable):
             raise ContractError(self.checker.report())
-        if not kept:
+        if not self._kept:
             raise self._nothing_left()
 
     def _of_file(self, file: LogFile) -> Iterator[pl.DataFrame]:
         how, offset = self._how, 0
-        where = str(file) if len(self.files) > 1 else ""
+        where = str(file) if self._several else ""
         for raw in raw_batches(file, how.columns, bool(how.events)):
             reasons = self.checker.check(raw, where, offset)
             offset += raw.height

@@ -23,9 +23,12 @@ ARMS = {
     "ials": ("#0e7490", "X"),
     "bpr": ("#be185d", "<"),
     "alone": ("#7c4a1e", ">"),
+    "pooled": ("#4d5a12", "p"),
 }
 """Colour and marker of each arm: told apart by either alone. No two colours are the same."""
-SERIES = tuple(color for color, _ in ARMS.values())
+RANKS = ("#0277bd", "#3f51b5", "#5e35b1", "#00695c", "#283593", "#37474f")
+"""Colours of adapters by rank: below 2, 8, 32, 128 and 512, and from there on."""
+SERIES = (*(color for color, _ in ARMS.values()), *RANKS)
 MARKERS = tuple(marker for _, marker in ARMS.values())
 
 
@@ -53,5 +56,11 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def style_of(arm: str, place: int = 0) -> tuple[str, str]:
-    """Colour and marker of an arm; of any other name by its place in a row of such."""
+    """Colour and marker of an arm; of any other name by its place in a row of such.
+
+    An adapter of a rank, `lora:R`, is marked by its number.
+    """
+    name, _, rank = arm.partition(":")
+    if name == "lora" and rank.isdigit():
+        return RANKS[min(int(rank).bit_length() // 2, len(RANKS) - 1)], f"${rank}$"
     return ARMS.get(arm, (SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]))

@@ -28,7 +28,8 @@ from lorarec.lora.state import AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, library_versions
 from lorarec.storage import sha256_bytes
-from lorarec.tracking.runs import Run, standard_tags
+from lorarec.tracking.held_runs import RunLog, Runs
+from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device, set_threads
 from lorarec.training.loop import History
@@ -136,7 +137,7 @@ def train_adapter(
     settings: Settings,
     config: AdapterConfig,
     domain: str,
-    store: Store,
+    store: Runs,
     chosen: Chosen,
     frame: pl.DataFrame,
     source: DataSource,
@@ -265,7 +266,7 @@ def _finished(
     return Adapter(trained.model, data.users, data.items, info)
 
 
-def record_training(run: Run, trained: Trained, adapter: Adapter, stored: int) -> None:
+def record_training(run: RunLog, trained: Trained, adapter: Adapter, stored: int) -> None:
     """The kept trial's curve under its own name, the size beside full fine-tuning, the digest."""
     for epoch, metrics in enumerate(trained.history.epochs):
         run.log_metrics(metrics, step=epoch)

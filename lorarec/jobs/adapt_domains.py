@@ -2,14 +2,17 @@
 
 Each domain is a training of its own, with its own grid of step sizes, generator, step count and
 early stop, and an adapter with the digest that `adapt` would give the domain alone: what is shared
-is only what no training changes. They follow each other, so what is finished when the pass is
-broken off stands, and memory holds the base, the logs, and one domain's touched rows.
+is only what no training changes. They follow each other, or an engine does some side by side; what
+is finished when the pass is broken off stands. Memory holds the base, the logs, and the touched
+rows of the domains at hand.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,46 +24,32 @@ import polars as pl
 from lorarec.config import Settings
 from lorarec.data.small_domains import small_domains
 from lorarec.data.source import DataSource
-from lorarec.errors import DataError, NotFoundError, StoreError, TrainingError, did_you_mean
-from lorarec.jobs.adapt import Adapted, recipe, shape, train_adapter
+from lorarec.errors import (
+    DataError,
+    LorarecError,
+    NotFoundError,
+    StoreError,
+    TrainingError,
+    WorkerLostError,
+    did_you_mean,
+)
+from lorarec.fanout.job import Done, Engine, Job, map_domains
+from lorarec.fanout.serial import SerialEngine
+from lorarec.jobs.adapt import recipe, shape, train_adapter
+from lorarec.jobs.adapt_apart import Learnt, Parts, gathered
 from lorarec.jobs.choose import Chosen, choose_base
+from lorarec.jobs.domain_outcome import DomainOutcome, outcome_of
 from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
-from lorarec.lora.config import AdapterConfig, recorded_rank
+from lorarec.lora.config import AdapterConfig
 from lorarec.tracking.runs import Run, standard_tags
 from lorarec.tracking.store import Store
 from lorarec.training.device import resolve_device
+from lorarec.training.loop import Progress
 
+SERIAL = SerialEngine()
 TABLE = "domains.json"
 """The artifact of the pass: what became of every domain so far."""
-
-
-@dataclass(frozen=True)
-class DomainOutcome:
-    """What one domain's adapter came to; the adapter itself is in its run."""
-
-    domain: str
-    run: str
-    """`runs:/<id>`, under the pass's run."""
-    adapter_digest: str
-    targets: str
-    """With their ranks, such as `users:8,items:8,bias`."""
-    rank: int | str | None
-    """As its run's tag has it."""
-    train_rows: int
-    parameters: int
-    parameters_factors: int
-    parameters_grown: int
-    parameters_full: int
-    bytes_on_disk: int
-    learning_rate: float
-    best_epoch: int
-    seconds: float
-    untrained: dict[str, float]
-    """Validation metrics of the frozen base in the same place."""
-    metrics: dict[str, float]
-    """Those of the adapter."""
-    warnings: list[str]
 
 
 @dataclass
@@ -91,12 +80,13 @@ def adapt_domains(
     base: str | None = None,
     paths: Sequence[Path] = (),
     listen: Listener = SILENT,
+    engine: Engine = SERIAL,
 ) -> AdaptedDomains:
     """Train the adapter that `settings.adapt` describes for many domains on one base.
 
     Each is an `adapt` run under the run of the pass. A domain that has no train row is passed over,
-    and so is one that nobody named with fewer than `[data] min_domain_rows`. One that diverges or
-    cannot be trained is told, and the others go on.
+    and so is one that nobody named with fewer than `[data] min_domain_rows`. One that diverges,
+    cannot be trained, or kills every worker that takes it is told, and the others go on.
 
     Args:
         settings: As `adapt` takes them.
@@ -105,12 +95,15 @@ def adapt_domains(
         base: URI of a base; None is the newest.
         paths: Other logs than the base's, by choice.
         listen: Takes words and progress.
+        engine: Where domains are trained. Any gives the same adapters, with as many threads; this
+            process reads the logs and writes all runs.
 
     Raises:
         NotFoundError: There is no such base or domain.
         ConfigError: The rank or the targets do not fit the base.
         DataError: The logs have changed, or no domain is left to train.
         TrainingError: None of the domains could be trained; it is the first one's error.
+        WorkerLostError: Nor did a worker outlive any; or none lived to take one.
     """
     started = time.perf_counter()
     chosen = choose_base(store, base, listen)
@@ -131,28 +124,91 @@ def adapt_domains(
             f"{max(least, 1):,}; name it with --domain, lower [data] min_domain_rows, or choose "
             f"another split, such as lorarec pretrain --split random"
         )
-    errors: list[TrainingError | DataError] = []
+    errors: dict[str, LorarecError] = {}
     with _recorded(settings, config, store, chosen, source, left) as run:
         run.log_inputs(read_logs(source))
         found = AdaptedDomains(run.uri, chosen.base.digest)
         found.passed_over |= passed_over
-        with _told_at_the_end(found, len(left), run, started, listen):
-            for place, name in enumerate(left):
-                listen.say(f"{name}: {place + 1} of {len(left)} domains.")
+        parts = Parts(settings, config, chosen, source, run.id, frame)
+        way = (
+            _one_by_one(parts, store, left, rows, listen)
+            if isinstance(engine, SerialEngine)
+            else _side_by_side(parts, store, left, rows, listen, engine)
+        )
+        with (
+            _told_at_the_end(found, len(left), run, started, listen),
+            map_domains(way.job, way.order, engine) as each,
+        ):
+            for done in each:
+                name = done.domain
                 try:
-                    adapted = train_adapter(
-                        settings, config, name, store, chosen, frame, source, listen, run.id
-                    )
-                except (TrainingError, DataError) as error:
+                    found.done.append(way.outcome(done))
+                    found.done.sort(key=lambda outcome: outcome.domain)
+                except (TrainingError, DataError, WorkerLostError) as error:
                     listen.say(f"Warning: {name} was not adapted to: {error}")
                     found.failed[name] = str(error)
-                    errors.append(error)
-                else:
-                    found.done.append(_outcome(name, adapted, rows[name]))
+                    errors[name] = error
                 run.log_json(TABLE, found.record())
             if errors and not found.done:
-                raise errors[0]
+                raise errors[min(errors)]
     return found
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How the domains of a pass are gone through."""
+
+    job: Job[Any, Any, Any]
+    order: Sequence[str]
+    outcome: Callable[[Done[Any]], DomainOutcome]
+    """Of a domain that is done, with its runs in the store; raises what ended it."""
+
+
+def _one_by_one(
+    parts: Parts, store: Store, names: Sequence[str], rows: dict[str, int], listen: Listener
+) -> _Way:
+    """In this process, each run in the store from its beginning."""
+
+    def one(name: str, _: None) -> DomainOutcome:
+        listen.say(f"{name}: {names.index(name) + 1} of {len(names)} domains.")
+        adapted = train_adapter(
+            parts.settings,
+            parts.config,
+            name,
+            store,
+            parts.chosen,
+            parts.frame,
+            parts.source,
+            listen,
+            parts.run,
+        )
+        return outcome_of(name, adapted, rows[name])
+
+    return _Way(Job(lambda _: one, None, lambda _: None), names, Done.result)
+
+
+def _side_by_side(
+    parts: Parts,
+    store: Store,
+    names: Sequence[str],
+    rows: dict[str, int],
+    listen: Listener,
+    engine: Engine,
+) -> _Way:
+    """In workers; what is large is begun first, so that the last one to end is small."""
+    started, count = time.perf_counter(), itertools.count(1)
+    trained = 0
+
+    def outcome(done: Done[Learnt]) -> DomainOutcome:
+        nonlocal trained
+        trained += rows[done.domain]
+        speed = trained / (time.perf_counter() - started)
+        listen.step(Progress(next(count), rows[done.domain], math.nan, speed))
+        return gathered(done.result(), store, listen)
+
+    listen.begin(f"adapt {len(names)} domains", sum(rows[name] for name in names))
+    order = sorted(names, key=lambda name: (-rows[name], name))
+    return _Way(parts.job(engine.here), order, outcome)
 
 
 def named_domains(asked: str | None, known: Iterable[str]) -> list[str]:
@@ -241,29 +297,6 @@ def _told_at_the_end(
         with suppress(StoreError):  # they keep waiting, and the run's end tells
             run.log_metrics(_totals(found))
             run.set_tags(standard_tags(rank=rank))
-
-
-def _outcome(name: str, adapted: Adapted, rows: int) -> DomainOutcome:
-    info, size = adapted.adapter.info, adapted.size
-    return DomainOutcome(
-        domain=name,
-        run=adapted.run,
-        adapter_digest=info.digest,
-        targets=info.config.describe(),
-        rank=recorded_rank(info.config),
-        train_rows=rows,
-        parameters=size.parameters,
-        parameters_factors=size.factors,
-        parameters_grown=size.grown,
-        parameters_full=size.full,
-        bytes_on_disk=adapted.stored,
-        learning_rate=info.learning_rate,
-        best_epoch=adapted.history.best_epoch,
-        seconds=adapted.seconds,
-        untrained=dict(adapted.untrained),
-        metrics=dict(info.metrics),
-        warnings=adapted.warnings,
-    )
 
 
 def _totals(found: AdaptedDomains) -> dict[str, float]:

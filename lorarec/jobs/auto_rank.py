@@ -25,7 +25,7 @@ from lorarec.lora.state import TABLES, AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base
 from lorarec.models.base import BaseModel
-from lorarec.tracking.runs import Run
+from lorarec.tracking.held_runs import RunLog
 from lorarec.training.validation import METRICS, Array, RankingValidation
 
 RECALL, NDCG = METRICS
@@ -217,7 +217,7 @@ def curve_of(
     )
 
 
-def record_curve(run: Run, curve: RankCurve, record: object, title: str, note: str = "") -> None:
+def record_curve(run: RunLog, curve: RankCurve, record: object, title: str, note: str = "") -> None:
     """Keep a curve in a run: metrics whose step is the rank, `ranks.json`, `rank_curve.png`.
 
     Raises:

@@ -30,13 +30,15 @@ class Chosen:
 
     base: Base
     run: str | None
+    folder: Path | None = None
+    """Where it was read; None where it was not."""
 
     def at(self, split: SplitRecord) -> Chosen:
         """The same base, beside logs that are split at a later cut-off than its own."""
         if split == self.base.info.split:
             return self
         info = self.base.info.model_copy(update={"split": split})
-        return Chosen(replace(self.base, info=info), self.run)
+        return replace(self, base=replace(self.base, info=info))
 
     def beside(self, *adapters: AdapterInfo) -> Chosen:
         """The same base, beside the logs that its adapters are of.
@@ -51,7 +53,7 @@ class Chosen:
         own = [each for one in adapters for each in one.trained_on if each.paths == info.data.paths]
         data = max([info.data, *own], key=lambda source: source.rows)
         info = info.model_copy(update={"data": data})
-        return Chosen(replace(chosen.base, info=info), self.run)
+        return replace(chosen, base=replace(chosen.base, info=info))
 
     @property
     def tags(self) -> dict[str, object]:
@@ -96,7 +98,7 @@ def choose_base(
     base = load_base(folder)
     if base.info.origin is not None and (warning := base.info.origin.warning()):
         listen.say(warning)
-    return Chosen(base, run.uri if run else None)
+    return Chosen(base, run.uri if run else None, folder)
 
 
 def base_with_digest(store: Store, digest: str) -> str | None:

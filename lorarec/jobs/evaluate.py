@@ -13,6 +13,7 @@ import polars as pl
 from scipy import sparse
 
 from lorarec.config import Settings
+from lorarec.config.arms import rank_of
 from lorarec.data.core import OUTSIDE
 from lorarec.data.source import DataSource
 from lorarec.data.tables import write_parquet
@@ -29,9 +30,18 @@ from lorarec.jobs.adapt import fine_tune, full_shape, recipe
 from lorarec.jobs.choose import NO_ADAPTER, Chosen, choose_adapter, choose_base
 from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.rank_arms import rank_adapters, rank_arm
 from lorarec.jobs.ranking import Arena
 from lorarec.jobs.score_samples import score_samples
-from lorarec.jobs.trained_arms import RANKED, Ranker, bias_arm, made_before, ranker
+from lorarec.jobs.trained_arms import (
+    POOLED,
+    RANKED,
+    Pooled,
+    Ranker,
+    bias_arm,
+    made_before,
+    ranker,
+)
 from lorarec.lora.adapter import Adapter
 from lorarec.lora.config import recorded_rank
 from lorarec.tracking.runs import standard_tags
@@ -68,6 +78,7 @@ def evaluate(
     paths: Sequence[Path] = (),
     listen: Listener = SILENT,
     parent: str | None = None,
+    pooled: Pooled | None = None,
 ) -> Evaluated:
     """Rank the domain's whole catalogue for every held-out user, with each arm.
 
@@ -82,13 +93,14 @@ def evaluate(
         paths: Other logs than the base's, by choice.
         listen: Takes words and progress.
         parent: Id of the run that this one is a part of.
+        pooled: The arm of that name, where several evaluations share it.
 
     Raises:
         NotFoundError: There is no such base, adapter, domain or part.
         ConfigError: No arm is left without the adapter, or the part is train.
         AdapterMismatchError: The adapter is of another base.
     """
-    ready = prepare(settings, domain, store, base, adapter, part, paths, listen)
+    ready = prepare(settings, domain, store, base, adapter, part, paths, listen, pooled)
     found, arms = ready.models["lora"], ready.arms
     tags = standard_tags(
         domain=domain,
@@ -160,6 +172,7 @@ def prepare(
     part: str,
     paths: Sequence[Path],
     listen: Listener,
+    pooled: Pooled | None = None,
 ) -> Prepared:
     """The arms that `settings.evaluate` asks for; arguments and errors are those of `evaluate`."""
     if part in ("train", OUTSIDE):
@@ -184,12 +197,17 @@ def prepare(
                 f"There is no adapter of {domain!r} on this base to evaluate. Make one: "
                 f"lorarec adapt --domain {domain} --rank 8, or leave it out: --adapter none"
             )
-    if found is not None:
-        chosen = chosen.beside(found.info)
+    ranks = rank_adapters(arms, domain, store, chosen.base, listen)
+    there = {arm: own for arm, own in {"lora": found, **ranks}.items() if own is not None}
+    if there:
+        chosen = chosen.beside(*(own.info for own in there.values()))
     info = chosen.base.info
-    frame, source = info.data.read_again(info.split, paths, domain=domain)
-    if found is not None and found.info.data_digest != source.digest:
-        listen.say("The adapter was trained on other logs than it is evaluated on.")
+    whole = POOLED in arms
+    frame, source = info.data.read_again(info.split, paths, domain=None if whole else domain)
+    for arm, own in there.items():
+        if own.info.data_digest != source.digest:
+            which = "The adapter" if arm == "lora" else f"The adapter of {arm}"
+            listen.say(f"{which} was trained on other logs than it is evaluated on.")
     arena = Arena.of(frame, domain)
     if part == "valid":
         listen.say(
@@ -197,12 +215,19 @@ def prepare(
             "than they are; --on test tells."
         )
     arena.held_out(part)  # so that an empty part is told before anything is trained
-    models = {"lora": found}
+    models = {"lora": found, **ranks}
+    for arm in (arm for arm, own in ranks.items() if own is None):
+        rank = rank_of(arm)
+        assert rank is not None
+        models[arm] = rank_arm(rank, settings, domain, store, chosen, frame, source, listen)
     if "full" in arms:
         models["full"] = full_arm(settings, domain, store, chosen, frame, source, listen)
     if "bias" in arms:
         models["bias"] = bias_arm(settings, domain, store, chosen, frame, source, listen)
     rankers = {arm: ranker(arm, settings, arena, listen) for arm in arms if arm in RANKED}
+    if whole:
+        pooled = pooled or Pooled(settings, listen)
+        rankers[POOLED] = pooled.arm(frame, source, info.split, arena)
     return Prepared(chosen, source, arena, arms, models, rankers)
 
 

@@ -15,6 +15,7 @@ from lorarec.jobs.choose import NO_ADAPTER, choose_adapter, choose_base
 from lorarec.jobs.evaluate import Evaluated, evaluate, headline_keys
 from lorarec.jobs.inputs import read_logs
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.trained_arms import Pooled
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
@@ -101,7 +102,7 @@ def evaluate_domains(
     )
     with recorded as run:
         run.log_inputs(read_logs(source, "evaluation"))
-        found = EvaluatedDomains(part, run.uri)
+        found, pooled = EvaluatedDomains(part, run.uri), Pooled(settings, listen)
         for place, name in enumerate(names):
             listen.say(f"{name}: {place + 1} of {len(names)} domains.")
             adapter = None
@@ -113,7 +114,7 @@ def evaluate_domains(
                     continue
             try:
                 found.domains[name] = evaluate(
-                    settings, name, store, uri, adapter, part, paths, listen, run.id
+                    settings, name, store, uri, adapter, part, paths, listen, run.id, pooled
                 )
             except (NotFoundError, DataError, TrainingError) as error:
                 found.passed_over[name] = str(error)

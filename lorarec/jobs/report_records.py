@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lorarec.config.arms import Arm
+from lorarec.config.arms import in_order
 from lorarec.errors import NotFoundError
 from lorarec.evaluation.calibration import ScoreSample
 from lorarec.evaluation.rank_curve import RankCurve, read_curve
@@ -41,8 +41,7 @@ def evaluation_of(store: Store, info: RunInfo) -> Evaluation | None:
     if record is None:
         return None
     # JSON artifacts are sorted by name; arms have an order of their own.
-    order = [arm for arm in get_args(Arm) if arm in record["arms"]]
-    arms = {arm: record["arms"][arm] for arm in (*order, *record["arms"])}
+    arms = {arm: record["arms"][arm] for arm in in_order(record["arms"])}
     return Evaluation(
         domain=record["domain"],
         part=record["part"],

@@ -22,7 +22,7 @@ from lorarec.lora.shrinkage import row_pulls
 from lorarec.lora.size import AdapterSize, adapter_size
 from lorarec.models.artefact import Base, DomainBiases
 from lorarec.models.base import BaseModel
-from lorarec.tracking.runs import Run
+from lorarec.tracking.held_runs import RunLog
 from lorarec.training.anchor import Anchor
 from lorarec.training.examples import examples_of
 from lorarec.training.loop import STOP_METRIC, History, fit
@@ -82,7 +82,7 @@ def search(
     data: DomainData,
     device: str,
     listen: Listener = SILENT,
-    run: Run | None = None,
+    run: RunLog | None = None,
     start: Start | None = None,
 ) -> Trained:
     """Train an adapter of a domain.

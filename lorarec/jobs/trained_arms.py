@@ -12,6 +12,8 @@ from scipy import sparse
 
 from lorarec.config import Settings
 from lorarec.data.source import DataSource
+from lorarec.data.splits import SplitRecord
+from lorarec.data.vocabulary import Vocabulary
 from lorarec.jobs.adapt import recipe, shape, train_adapter
 from lorarec.jobs.base_training import train_base
 from lorarec.jobs.choose import Chosen
@@ -21,6 +23,7 @@ from lorarec.jobs.ranking import Arena
 from lorarec.jobs.reading import trained_ids
 from lorarec.jobs.scorer import Scorer
 from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
+from lorarec.models.base import BaseModel
 from lorarec.record import load_record
 from lorarec.tracking.registry import finished, resolve
 from lorarec.tracking.store import Store
@@ -29,6 +32,7 @@ from lorarec.training.device import resolve_device, set_threads
 Array = np.ndarray[Any, Any]
 RANKED = (*PEERS, "alone")
 """Arms that are trained on the domain's rows and know nothing of the base."""
+POOLED = "pooled"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,54 @@ def _alone(settings: Settings, arena: Arena, listen: Listener) -> Ranker:
     listen.say(f"alone: training a base of {arena.domain} alone.")
     device = resolve_device(settings.train.device)
     model, _, _ = train_base(own, arena.frame, users, items, device, listen)
+    return _of_model(model, users, items, arena)
+
+
+class Pooled:
+    """The arm `pooled`: a matrix factorization of all domains' rows, as if they were of one.
+
+    So nothing of it knows of domains: not its negatives, nor its biases. It is trained when it is
+    first asked for, once for all domains of an evaluation.
+
+    Args:
+        settings: Those that a base would be trained by.
+        listen: Takes words and progress.
+    """
+
+    def __init__(self, settings: Settings, listen: Listener) -> None:
+        self._settings, self._listen = settings.with_options({"model.name": "mf"}), listen
+        self._model: tuple[BaseModel, Vocabulary, Vocabulary] | None = None
+        self._trained_on: object = None
+
+    def arm(
+        self, frame: pl.DataFrame, source: DataSource, split: SplitRecord, arena: Arena
+    ) -> Ranker:
+        """It ranks one domain's catalogue.
+
+        Args:
+            frame: Split logs of all domains.
+            source: The logs; where they are others than before, it is trained anew.
+            split: How they are split, the same.
+            arena: The domain.
+        """
+        now = (source.digest, split.cutoffs)
+        if self._model is None or self._trained_on != now:
+            self._model, self._trained_on = self._trained(frame), now
+        model, users, items = self._model
+        return _of_model(model, users, items, arena)
+
+    def _trained(self, frame: pl.DataFrame) -> tuple[BaseModel, Vocabulary, Vocabulary]:
+        count = frame["domain"].n_unique()
+        self._listen.say(f"{POOLED}: training a base of all {count} domains as one.")
+        set_threads(self._settings.train.threads)
+        device = resolve_device(self._settings.train.device)
+        users, items = trained_ids(frame)
+        as_one = frame.with_columns(domain=pl.lit(POOLED))
+        model, _, _ = train_base(self._settings, as_one, users, items, device, self._listen)
+        return model, users, items
+
+
+def _of_model(model: BaseModel, users: Vocabulary, items: Vocabulary, arena: Arena) -> Ranker:
     scorer = Scorer(model, users, items, arena.catalogue.series, arena.members)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Ranker(lambda u, k, seen: arena.rank(scorer, u, k, seen)[0], scorer.score, parameters)

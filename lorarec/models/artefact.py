@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,7 @@ from lorarec.models.two_tower import TowerConfig, TwoTower
 from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import read_tensors, sha256_bytes, write_tensors
 
+WEIGHTS = "base.safetensors"
 Side = Literal["users", "items"]
 FOLDERS: dict[Side, str] = {"users": "user_features", "items": "item_features"}
 """Where the encoders are, in a base's folder."""
@@ -163,7 +165,7 @@ def save_base(base: Base, folder: Path) -> None:
     tensors = weights_of(base.model)
     for name, biases in base.domain_bias.items():
         tensors |= {f"{ROWS}{name}": biases.rows, f"{VALUES}{name}": biases.values}
-    found = write_tensors(folder / "base.safetensors", tensors)
+    found = write_tensors(folder / WEIGHTS, tensors)
     base.users.save(folder / "users.parquet")
     base.items.save(folder / "items.parquet")
     for side, features in base.features.items():
@@ -172,14 +174,19 @@ def save_base(base: Base, folder: Path) -> None:
     save_record(folder / "base.json", base.info.model_copy(update={"weights_digest": found}))
 
 
-def load_base(folder: Path) -> Base:
+def load_base(folder: Path, weights: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Base:
     """Read a base and check everything it claims of itself.
+
+    Args:
+        folder: Where it is.
+        weights: What its base.safetensors holds, where that is in memory already, as by
+            `mapped_weights`: the base then shares that memory and does not write to it.
 
     Raises:
         ArtifactError: A file is missing, truncated, edited, or of a newer format.
     """
     info = load_record(folder / "base.json", BaseInfo)
-    tensors = read_tensors(folder / "base.safetensors", info.weights_digest)
+    tensors = dict(weights or read_tensors(folder / WEIGHTS, info.weights_digest))
     domain_bias = {
         name.removeprefix(ROWS): DomainBiases(
             tensors.pop(name), tensors.pop(name.replace(ROWS, VALUES, 1), np.empty(0, np.float32))
@@ -208,6 +215,23 @@ def load_base(folder: Path) -> Base:
             f"One of them was edited; get the base again."
         )
     return Base(model, users, items, info, domain_bias, features)
+
+
+def mapped_weights(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The numbers of a base where they lie on disk: processes that map them share one memory.
+
+    Raises:
+        ArtifactError: There is no such file, or it is no safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return {name: tensor.numpy() for name, tensor in load_file(folder / WEIGHTS).items()}
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(
+            f"{folder / WEIGHTS} is not a whole safetensors file ({error}). Get the artefact again."
+        ) from error
 
 
 def _load_features(folder: Path, side: Side, info: BaseInfo) -> SideFeatures:

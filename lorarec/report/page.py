@@ -21,7 +21,8 @@ DARK = {
             SERIES,
             (
                 "#8cc0f0", "#b4bac0", "#ff8a79", "#a5b4ff", "#e3b45c",
-                "#6fd29b", "#bda6f7", "#5fd0e6", "#f48abb", "#d6a878",
+                "#6fd29b", "#bda6f7", "#5fd0e6", "#f48abb", "#d6a878", "#c3cf7c",
+                "#7cc7ff", "#b0bbf5", "#cdb4ff", "#66d1bf", "#a9b8ff", "#b8c4cb",
             ),
             strict=True,
         )

@@ -13,7 +13,7 @@ from lorarec.tracking.runs import TAG
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_RECALL = re.compile(r"(?:(?P<part>[a-z]+)[_./])?recall_at_(?P<k>\d+)")
+_RECALL = re.compile(r"(?:(?P<part>[a-z]+(?::\d+)?)[_./])?recall_at_(?P<k>\d+)")
 _PARTS = {"test": 0, None: 1, "lora": 2, "challenger": 2, "full": 3, "base": 4, "valid": 5}
 
 

@@ -82,6 +82,11 @@ SECONDS_BETWEEN_BATCHES = 5.0
 _METRIC_KEY = re.compile(r"[\w.\- /:]{1,250}")
 
 
+def milliseconds() -> int:
+    """Since 1970, as MLflow counts."""
+    return int(time.time() * 1000)
+
+
 def standard_tags(**values: object) -> dict[str, str]:
     """Tags under their full names, such as `lorarec.domain`; None is left out.
 
@@ -142,18 +147,21 @@ class Run:
             for start in range(0, len(entities), PARAMS_A_BATCH):
                 self._client.log_batch(self.id, params=entities[start : start + PARAMS_A_BATCH])
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int = 0, at: int | None = None
+    ) -> None:
         """Note metrics of a step; they are sent in batches, the last when the run ends.
 
         Args:
             metrics: Key → value. `recall@20` is written `recall_at_20`: MLflow refuses `@`.
             step: Epoch or step, 0 or more.
+            at: Milliseconds since 1970; None is now.
 
         Raises:
             ValueError: A key that MLflow would refuse.
             StoreError: The store refused a batch.
         """
-        now = int(time.time() * 1000)
+        now = milliseconds() if at is None else at
         for key, value in metrics.items():
             if not _METRIC_KEY.fullmatch(key):
                 legal = re.sub(r"[^\w.\- /:]", "_", key.replace("@", "_at_"))[:MAX_KEY]
@@ -292,6 +300,7 @@ def started(
     tags: Mapping[str, object],
     config: Mapping[str, Any] | None,
     parent: str | None,
+    began: int | None = None,
 ) -> Iterator[Run]:
     """The context behind `Store.run`."""
     if kind not in KINDS:
@@ -302,7 +311,7 @@ def started(
         given[PARENT] = parent
 
     def begin() -> Run:
-        info = client.create_run(experiment_id, run_name=name, tags=given).info
+        info = client.create_run(experiment_id, began, run_name=name, tags=given).info
         return Run(client, store_uri, info.run_id, name, kind, info.artifact_uri)
 
     with _ended(store_uri, begin) as run:
@@ -311,7 +320,9 @@ def started(
         if config is not None:
             run.log_json("config.json", config)
             run.log_json("environment.json", environment())
-        with watched(run, store_uri) if kind in WATCHED else nullcontext():
+        # What was held elsewhere has totals of its own.
+        here = kind in WATCHED and began is None
+        with watched(run, store_uri) if here else nullcontext():
             yield run
 
 

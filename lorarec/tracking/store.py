@@ -67,6 +67,7 @@ class Store:
         tags: Mapping[str, object] | None = None,
         config: Mapping[str, Any] | None = None,
         parent: str | None = None,
+        began: int | None = None,
     ) -> AbstractContextManager[Run]:
         """A new run for the length of a `with` block.
 
@@ -81,6 +82,8 @@ class Store:
             config: The resolved settings; kept as the artifact config.json, with the environment
                 beside it in environment.json.
             parent: Id of the run that this one is a part of.
+            began: When its work began, in milliseconds since 1970, of a run that was held
+                elsewhere, whose machine is not watched here; None is now.
 
         Raises:
             StoreError: The store or its artifact folder cannot be written to.
@@ -95,6 +98,7 @@ class Store:
             tags=tags or {},
             config=config,
             parent=parent,
+            began=began,
         )
 
     def resumed(self, run_id: str) -> AbstractContextManager[Run]:

@@ -6,11 +6,11 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import distributions
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from lorarec.tracking.runs import Run
@@ -20,6 +20,13 @@ WATCHED = ("pretrain", "trial", "adapt", "full")
 SWITCH = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
 """MLflow's own variable; `false` turns its samples off."""
 _BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+class Told(Protocol):
+    """What takes metrics: a run."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """As `Run.log_metrics`."""
 
 
 @cache
@@ -49,13 +56,20 @@ def watched(run: Run, store_uri: str) -> Iterator[None]:
     Raises:
         StoreError: The store refused the totals.
     """
+    with totals(run):
+        monitor = _monitor(run.id, store_uri)
+        try:
+            yield
+        finally:
+            if monitor is not None:
+                monitor.finish()
+
+
+@contextmanager
+def totals(run: Told) -> Iterator[None]:
+    """Record the process's own totals of `watched` at the block's good end, and nothing else."""
     before = _cpu_seconds()
-    monitor = _monitor(run.id, store_uri)
-    try:
-        yield
-    finally:
-        if monitor is not None:
-            monitor.finish()
+    yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES
     run.log_metrics(
         {

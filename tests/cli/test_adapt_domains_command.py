@@ -8,6 +8,8 @@ import pytest
 from world import Ended, World
 
 from lorarec.errors import DivergedError
+from lorarec.fanout import engines
+from lorarec.fanout.serial import SerialEngine
 from lorarec.jobs import adapt_domains as job
 
 Ran = Callable[..., Ended]
@@ -79,3 +81,32 @@ def test_several_ranks_of_several_domains_are_refused(world: World, ran: Ran) ->
     done = ran("adapt", "--all-domains", "--rank", "2,4")
     assert done.code == 2
     assert "2,4, which is a sweep" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--domain", "books", "--engine", "spawn"], "--engine spawn is for many domains"),
+        (["--all-domains", "--workers", 2], "--workers 2 goes with an engine that has some"),
+        (["--all-domains", "--engine", "serial", "--workers", 2], "goes with an engine"),
+        (["--all-domains", "--engine", "spawn", "--address", "auto"], "goes with --engine ray"),
+        (["--all-domains", "--engine", "spawn", "--workers", 0], "x>=1"),
+    ],
+)
+def test_options_of_engines_that_do_not_go_together_are_refused(
+    world: World, ran: Ran, options: list[object], word: str
+) -> None:
+    done = ran("adapt", *options)
+    assert (done.code, done.out) == (2, "")
+    assert word in " ".join(done.err.split())
+
+
+def test_workers_are_told_how_many_threads_they_have(
+    world: World, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(engines, "engine_named", lambda *told: asked.append(told) or SerialEngine())
+    options = ("--engine", "spawn", "--workers", 2)
+    done = ran("adapt", "--all-domains", *options, "--set", "train.threads=1", "--json")
+    assert asked == [("spawn", 2, 1, None)]
+    assert world.run(done.json["done"][0]["run"]).params["train.threads"] == "1"

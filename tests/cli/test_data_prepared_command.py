@@ -32,6 +32,15 @@ def test_json_is_one_document(ran: Ran, logs: Path) -> None:
     assert again["files_known"] == [str(logs)]
 
 
+def test_workers_make_the_same_data_set(ran: Ran, logs: Path) -> None:
+    assert ran("data", "synth", "b.csv", "--interactions", 500, "--seed", 1).code == 0
+    alone = ran("data", "prepare", logs, "b.csv", "one", "--json").json
+    aside = ran("data", "prepare", logs, "b.csv", "two", "--workers", 2, "--json").json
+    assert aside == alone | {"path": aside["path"]}
+    refused = ran("data", "prepare", logs, "three", "--workers", 0)
+    assert (refused.code, (logs.parent / "three").exists()) == (2, False)
+
+
 def test_rows_left_out_are_counted_by_rule(ran: Ran, bare_project: Path) -> None:
     (bare_project / "b.csv").write_text("user_id,item_id,domain\nu,i,d\n,i,d\nv,,d\n")
     ended = ran("data", "prepare", "b.csv", "set", "--split", "none", "--on-bad-rows", "quarantine")

@@ -44,6 +44,7 @@ from lorarec.data.prepared.writing import (
 )
 from lorarec.data.splits import SplitRecord
 from lorarec.errors import DataError
+from lorarec.fanout.job import Engine
 from lorarec.storage import atomic_dir, refused, remove_beside
 
 
@@ -59,7 +60,11 @@ class Added:
 
 
 def prepare(
-    paths: Sequence[Path], out: Path, options: Options, report: Report = lambda _: None
+    paths: Sequence[Path],
+    out: Path,
+    options: Options,
+    report: Report = lambda _: None,
+    engine: Engine | None = None,
 ) -> PreparedDataset:
     """Read, check, number and split logs into a new data set; they stream, whatever their size.
 
@@ -68,6 +73,8 @@ def prepare(
         out: A new or empty folder.
         options: How they are read and split; every later append does the same.
         report: Takes the rows read since its last call.
+        engine: Where files are read and checked, each by itself; None is here, one after another.
+            The data set is the same, with the same digest.
 
     Raises:
         ContractError: Rows break the contract and `options.on_bad_rows` is `error`.
@@ -77,7 +84,7 @@ def prepare(
     files = find_files(paths)
     with ThreadPoolExecutor(1, "lorarec-digest") as beside, atomic_dir(out) as folder:
         sources = beside.submit(source_files, files)
-        written = write_generation(folder, 0, files, options, {}, report)
+        written = write_generation(folder, 0, files, options, {}, report, engine)
         if options.duplicates == "refuse":
             check_repeats(folder, written.files)
         split = first_split(folder, written, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +27,11 @@ from lorarec.data.prepared.manifest import (
     of_table,
 )
 from lorarec.data.prepared.moments import Moments
+from lorarec.data.prepared.quarantine import Quarantine
 from lorarec.data.prepared.shards import encoded_rows, write_shard
-from lorarec.data.schema import in_calendar
-from lorarec.data.tables import write_parquet
+from lorarec.data.prepared.side_by_side import in_turn, side_by_side, taking
 from lorarec.errors import DataError
+from lorarec.fanout.job import Engine
 from lorarec.storage import sha256_file
 
 MOST = {"users": 2**32, "items": 2**32, "domains": 2**16}
@@ -66,6 +68,7 @@ def write_generation(
     options: Options,
     known: Mapping[Table, pl.Series],
     report: Report = lambda _: None,
+    engine: Engine | None = None,
 ) -> Written:
     """Read logs once; write their rows, new ids and bad rows into files of their own.
 
@@ -76,20 +79,26 @@ def write_generation(
         options: How they are read.
         known: Ids that have a row already, in order, by table.
         report: Takes progress.
+        engine: Where files are read and checked; None is here, one after another. What is written
+            is the same to the byte.
 
     Raises:
         ContractError: Rows break the contract and are not to be left out.
         DataError: A file cannot be read, or there are more ids than a shard can hold.
         StoreError: The disk refused.
+        WorkerLostError: Workers of the engine are killed over a file, again and again.
     """
     done = Written()
     encoders = {table: IdEncoder(known.get(table)) for table in VOCABULARIES}
-    aside = _Quarantine(folder, number)
-    bad_rows = {"error": None, "quarantine": aside.add, "drop": lambda _: None}
     how = Reading(options.columns, options.events, options.min_rating, options.rating_weight)
-    stream = LogStream(files, how, bad_rows[options.on_bad_rows])
+    aside = Quarantine(folder, number)
+    stream = LogStream(files, how, taking(options.on_bad_rows, aside))
+    batches = in_turn(stream)
+    if engine is not None:
+        batches = side_by_side(stream, how, options.on_bad_rows, folder, aside, engine)
     read = 0
-    with Assembly(("users", "items", "write")) as line:
+    # However it ends, no worker writes any more when the folder is taken away.
+    with closing(batches), Assembly(("users", "items", "write")) as line:
 
         def write(place: int, frame: pl.DataFrame, user: Future[Array], item: Future[Array]) -> int:
             rows = encoded_rows(
@@ -104,10 +113,10 @@ def write_generation(
 
         for table in ("users", "items"):
             line.start(table, encoders[table].get_ready)
-        for place, frame in enumerate(stream):
-            user = line.start("users", encoders["users"].encode, frame["user_id"])
-            item = line.start("items", encoders["items"].encode, frame["item_id"])
-            line.finish("write", write, place, frame, user, item)
+        for place, batch in enumerate(batches):
+            user = line.start("users", batch.rows, "users", encoders["users"])
+            item = line.start("items", batch.rows, "items", encoders["items"])
+            line.finish("write", write, place, batch.frame, user, item)
             report(stream.checker.rows - read)
             read = stream.checker.rows
         done.rows = sum(line.results())
@@ -175,16 +184,3 @@ def remove_aside(folder: Path, after: int) -> None:
         number = path.name.partition("-")[0]
         if number.isdigit() and int(number) > after:  # others are not of our making
             path.unlink(missing_ok=True)
-
-
-class _Quarantine:
-    """Bad rows as text, with their file and the first rule they break, in files of a batch each."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        self._folder, self._number, self._files = folder, number, 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        text = in_calendar(rows).with_columns(pl.all().cast(pl.String, strict=False))
-        name = f"quarantine/{self._number:06d}-{self._files:05d}.parquet"
-        write_parquet(text, self._folder / name)
-        self._files += 1

@@ -1,0 +1,1 @@
+"""One function over many domains, in this process, in others, or on Ray."""
