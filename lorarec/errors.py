@@ -44,6 +44,10 @@ class StoreError(LorarecError):
     """The tracking store or the disk refused: read-only, locked, full, or of an older schema."""
 
 
+class PassingError(StoreError):
+    """A store that may answer the next time: it is locked, silent, or another was faster."""
+
+
 class TrainingError(LorarecError):
     """Training cannot go on: the loss is not finite, or there is nothing to train on."""
 

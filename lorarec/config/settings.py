@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lorarec.config.gate import Gate
+from lorarec.config.pipeline import Pipeline
 from lorarec.config.section import COLUMNS, Section
 from lorarec.config.sections import (
     Adapt,
@@ -48,6 +49,8 @@ class Settings(Section):
     """What is measured."""
     gate: Gate = Field(default_factory=Gate)
     """What an adapter must show before it serves."""
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+    """What a scheduled retraining does."""
     tracking: Tracking = Field(default_factory=Tracking)
     """Where runs are recorded."""
 

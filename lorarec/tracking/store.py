@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Store:
         experiment: Name of the project's experiment.
         experiment_id: Its id; None where it does not exist and the store was opened to read.
         artifact_root: Folder beside a SQLite store that holds its artifacts; None elsewhere.
+        marks: Tags of every run that is begun through it, under their full names.
     """
 
     uri: str
@@ -47,6 +48,15 @@ class Store:
     experiment: str
     experiment_id: str | None
     artifact_root: Path | None
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    def marked(self, marks: Mapping[str, str]) -> Store:
+        """The same store, whose new runs have these tags as well.
+
+        Args:
+            marks: See `lorarec.tracking.runs.standard_tags`.
+        """
+        return replace(self, marks={**self.marks, **marks})
 
     def run(
         self,
@@ -81,7 +91,7 @@ class Store:
             name,
             kind,
             params=params or {},
-            tags=tags or {},
+            tags={**self.marks, **(tags or {})},
             config=config,
             parent=parent,
         )

@@ -103,7 +103,7 @@ def append(
 
     Args:
         folder: Of the data set.
-        paths: Files, folders and patterns of new logs.
+        paths: Files, folders and patterns of new logs; may be none where a cut-off moves.
         cutoffs: New first seconds of validation and of test; None keeps the old ones.
         move_cutoff: Find new cut-offs by the shares that `prepare` was told.
         report: Takes the rows read since its last call.
@@ -113,13 +113,14 @@ def append(
         DataError: Another append is at work, a file cannot be read, or a cut-off makes no sense.
         StoreError: The disk refused. The data set is as it was then.
     """
-    files = find_files(paths)
+    moves = cutoffs is not None or move_cutoff
+    files = find_files(paths) if paths or not moves else []
     with _alone(folder):
         dataset = open_dataset(folder, trusting=True)
         manifest = dataset.manifest
         _remove_leftovers(folder, manifest)  # of an append that was killed
         new, sources, known = _not_yet_taken(files, manifest)
-        if not new and cutoffs is None and not move_cutoff:
+        if not new and not moves:
             return Added(dataset, 0, known)
         number = manifest.generations[-1].number + 1
         written = Written(sizes=dataset.sizes())

@@ -1,0 +1,310 @@
+"""One retraining, from new logs to what serves: each step once, and resumed where it broke off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from lorarec.config import Settings
+from lorarec.data.prepared.dataset import open_dataset
+from lorarec.errors import LorarecError, NotFoundError
+from lorarec.jobs.doctor import examine
+from lorarec.jobs.listener import SILENT, Listener
+from lorarec.pipeline import history, telling
+from lorarec.pipeline.due import base_due, domain_due
+from lorarec.pipeline.facts import (
+    CurrentBase,
+    base_facts,
+    current_base,
+    domain_facts,
+    lineage,
+)
+from lorarec.pipeline.gating import gate, gated
+from lorarec.pipeline.ingest import ingest, rows_there
+from lorarec.pipeline.lock import alone
+from lorarec.pipeline.points import reached, watched
+from lorarec.pipeline.retry import Patience, patiently
+from lorarec.pipeline.state import DomainStep, Journal, in_turn, load, save
+from lorarec.pipeline.training import NOTHING_NEW, train_base, train_domain, trained
+from lorarec.storage import UNFINISHED
+from lorarec.tracking.runs import standard_tags
+from lorarec.tracking.store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked for beyond the settings."""
+
+    force_base: bool = False
+    """A new base, whether it is due or not."""
+    domains: tuple[str, ...] = ()
+    """These alone; none is all of the data set."""
+    force_domains: bool = False
+    """Adapt them wherever a row is new."""
+    anew: bool = False
+    """Give up a retraining that was broken off, in place of going on with it."""
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a retraining came to."""
+
+    journal: Journal
+    rows: list[history.Row]
+    """A row for each domain, as the history has it."""
+    resumed: bool = False
+    """Whether it went on with one that was broken off."""
+    page: Path | None = None
+    alert: str = ""
+    """Why the webhook did not get it; empty where it did, or there is none."""
+
+    @property
+    def left_undone(self) -> dict[str, str]:
+        """What failed → why."""
+        return self.journal.failed
+
+
+def retrain(
+    settings: Settings,
+    store: Store,
+    now: int,
+    ask: Ask | None = None,
+    listen: Listener = SILENT,
+    patience: Patience | None = None,
+) -> Retrained:
+    """Take new logs in, train what is due, let the gate decide, and tell of it.
+
+    A retraining that was broken off is gone on with first, at its own moment. A domain that fails
+    keeps its champion and stops no other.
+
+    Args:
+        settings: `[pipeline]`, and those of the jobs.
+        store: Opened to write.
+        now: Its moment, in seconds since 1970.
+        ask: What else is asked for.
+        listen: Takes words and progress.
+        patience: How what may pass is tried again; None takes the settings'.
+
+    Raises:
+        StoreError: Another retraining is at work here, or the store refused.
+        ConfigError: No logs are named.
+        DataError: There is no data set yet, and none can be made.
+        LorarecError: There is no base yet, and none can be trained.
+    """
+    work = Path(settings.pipeline.work)
+    if patience is None:
+        patience = Patience(settings.pipeline.attempts, settings.pipeline.backoff_seconds)
+    with alone(work):
+        flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
+        return flow.run()
+
+
+@dataclass
+class Flow:
+    """A retraining at work; its steps in order, each saved once it is done."""
+
+    settings: Settings
+    store: Store
+    work: Path
+    now: int
+    ask: Ask
+    listen: Listener
+    patience: Patience
+    resumed: bool = False
+    started: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    journal: Journal = field(init=False)
+    base: CurrentBase = field(init=False)
+
+    def run(self) -> Retrained:
+        """All steps, and the end told to the webhook however it comes."""
+        self._tidy()
+        self._open()
+        marks = standard_tags(retrain=self.journal.id, retrained_at=self.journal.at)
+        self.store = self.store.marked(marks)
+        try:
+            self._step("ingest", self._ingest)
+            self._step("base", self._base)
+            self._step("due", self._due)
+            for name in self.journal.domains or {}:
+                self._domain(name)
+            self._step("publish", self._publish)
+        except Exception as error:
+            self._save(error=f"{type(error).__name__}: {error}")
+            telling.alert(self.settings, telling.message(self.journal, []), self.listen)
+            raise
+        rows, page = self._step("tell", self._tell)
+        self._save(finished=True, told=True, error="")
+        alert = telling.alert(self.settings, telling.message(self.journal, rows), self.listen)
+        return Retrained(self.journal, rows, self.resumed, page, alert)
+
+    def _step(self, name: str, do: Callable[[], T]) -> T:
+        reached(f"step-{name}-before")
+        found = patiently(f"the step {name}", do, self.patience, self.listen)
+        reached(f"step-{name}-after")
+        return found
+
+    def _save(self, **changes: object) -> None:
+        self.journal = save(self.work, self.journal.model_copy(update=changes))
+
+    def _tidy(self) -> None:
+        """What a killed retraining left: half-written files, and runs that nobody will end."""
+        for left in self.work.rglob(UNFINISHED):
+            left.unlink(missing_ok=True)
+        found = patiently(
+            "closing dead runs", lambda: examine(self.store), self.patience, self.listen
+        )
+        closed = [run for run in found.runs if run.closed]
+        if closed:
+            self.listen.say(f"{len(closed)} runs of processes that are gone were closed.")
+
+    def _open(self) -> None:
+        """The journal to go on with, or a new one."""
+        last = load(self.work)
+        if last is not None and not last.finished and not self.ask.anew:
+            self.resumed = True
+            self.journal = last
+            self.listen.say(
+                f"Going on with the retraining {last.id}, which was broken off. What came since "
+                f"waits for the next."
+            )
+            return
+        before = rows_there(self.settings)
+        waited = last.postponed if last is not None and last.finished else {}
+        self.journal = save(self.work, Journal.begun(self.now, before, waited))
+
+    def _ingest(self) -> None:
+        if self.journal.ingested is None:
+            before = self.journal.rows_before
+            self._save(ingested=ingest(self.settings, self.journal.at, before, self.listen))
+
+    def _base(self) -> None:
+        prepared = Path(self.settings.pipeline.prepared)
+        if self.journal.base is None:
+            policy = self.settings.pipeline
+            before = current_base(self.store, prepared, self.listen)
+            facts = None
+            if before is not None:
+                dataset = open_dataset(prepared, trusting=True)
+                facts = base_facts(dataset, before, policy.base_drift is not None)
+            due = base_due(policy, facts, self.journal.at, self.ask.force_base)
+            made = train_base(self.settings, self.store, self.journal.id, due, before, self.listen)
+            self._save(base=made)
+        assert self.journal.base is not None
+        wanted = self.journal.base.digest
+        found = current_base(self.store, prepared, self.listen)
+        if found is None or found.info.digest != wanted:
+            raise NotFoundError(
+                f"The base with digest {wanted} of the retraining {self.journal.id} is not the "
+                f"newest of the data set in {self.store.uri} any more. Expected it there; give "
+                f"that retraining up: lorarec pipeline run --anew"
+            )
+        self.base = found
+
+    def _due(self) -> None:
+        """Who is to be adapted, in which order; decided once."""
+        if self.journal.domains is not None:
+            return
+        dataset = open_dataset(Path(self.settings.pipeline.prepared), trusting=True)
+        names = sorted(dataset.domain_rows())
+        wanted = [name for name in names if not self.ask.domains or name in self.ask.domains]
+        adapters = {name: lineage(self.store, name, self.base) for name in wanted}
+        least = self.settings.data.min_domain_rows
+        steps, idle = {}, {}
+        for name, facts in domain_facts(dataset, adapters).items():
+            forced = self.ask.force_domains or name in self.ask.domains
+            found = domain_due(self.settings.pipeline, facts, self.journal.at, least, forced)
+            if not found.due:
+                idle[name] = found.reason
+                continue
+            steps[name] = DomainStep(
+                stage="due",
+                reason=found.reason,
+                overdue=found.overdue,
+                drift=facts.drift,
+                new_rows=facts.new_rows,
+            )
+        self.listen.say(
+            f"Due: {', '.join(f'{name} ({step.reason})' for name, step in steps.items()) or 'none'}"
+        )
+        self._save(domains=in_turn(steps, self.journal.waited), idle=idle)
+
+    def _domain(self, name: str) -> None:
+        """Train a domain and bring it to the gate; whatever goes wrong is its own matter."""
+        try:
+            if self._at(name).stage == "due":
+                if self._time_is_up():
+                    self._keep(name, self._at(name).model_copy(update={"stage": "postponed"}))
+                    self.listen.say(f"{name} is postponed: the time is up.")
+                    return
+                self._train(name)
+            if self._at(name).stage == "trained":
+                self._gate(name)
+        except Exception as error:
+            text = (
+                str(error)
+                if isinstance(error, LorarecError)
+                else f"{type(error).__name__}: {error}"
+            )
+            self.listen.say(f"Warning: {name} keeps what serves it: {text}")
+            failed = self._at(name).model_copy(update={"stage": "failed", "error": text})
+            self._keep(name, failed)
+
+    def _train(self, name: str) -> None:
+        began = time.monotonic()
+        self.listen.say(f"{name}: {self._at(name).reason}.")
+        reached("train-before")
+        made = patiently(
+            f"training {name}",
+            lambda: train_domain(
+                self.settings, self.store, self.journal.id, name, self.base, self.listen
+            ),
+            self.patience,
+            self.listen,
+        )
+        reached("train-after")
+        step, seconds = self._at(name), time.monotonic() - began
+        if made is None:
+            said = {"stage": "unchanged", "outcome": NOTHING_NEW, "seconds": seconds}
+            self._keep(name, step.model_copy(update=said))
+        else:
+            self._keep(name, trained(step, made, seconds))
+
+    def _gate(self, name: str) -> None:
+        began = time.monotonic()
+        run = self._at(name).run
+        reached("gate-before")
+        found = patiently(
+            f"the gate of {name}",
+            lambda: gate(self.settings, self.store, name, run, self.listen),
+            self.patience,
+            self.listen,
+        )
+        reached("gate-after")
+        self._keep(name, gated(self._at(name), found, time.monotonic() - began))
+        self.listen.say(f"{name}: {found.decision or found.outcome}, version {found.version}.")
+
+    def _publish(self) -> None:
+        if not self.journal.published:
+            self._save(published=True)
+
+    def _tell(self) -> tuple[list[history.Row], Path | None]:
+        rows = telling.rows_of(self.settings, self.store, self.journal)
+        history.record(self.work, rows)
+        return rows, None
+
+    def _at(self, name: str) -> DomainStep:
+        assert self.journal.domains is not None
+        return self.journal.domains[name]
+
+    def _keep(self, name: str, step: DomainStep) -> None:
+        self.journal = save(self.work, self.journal.with_domain(name, step))
+
+    def _time_is_up(self) -> bool:
+        budget = self.settings.pipeline.budget_seconds
+        return budget > 0 and self.clock() - self.started > budget
