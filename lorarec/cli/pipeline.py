@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from lorarec.cli.shared import CONTEXT, json_option
 
 if TYPE_CHECKING:
     from lorarec.config import Settings
+    from lorarec.pipeline.backfill import Day
     from lorarec.pipeline.history import Row
     from lorarec.pipeline.retrain import Retrained
     from lorarec.pipeline.status import Status
@@ -119,6 +121,70 @@ def status(settings: Settings, as_json: bool) -> None:
         say(f"The retraining {found.journal.id} was broken off{why}. lorarec pipeline run goes on.")
     for what, why in found.journal.failed.items():
         say(f"Failed: {what}: {why}")
+
+
+@pipeline.command(context_settings=CONTEXT)
+@click.option("--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
+              help="The first day, UTC; it has all rows before it too.")  # fmt: skip
+@click.option("--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
+              help="The last day, UTC.")  # fmt: skip
+@click.option(
+    "--out", default="backfill", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder of data set, store, history and pages; the project's own are left alone.",
+)  # fmt: skip
+@click.option("--all", "force", is_flag=True, help="Adapt every domain that has a new row.")
+@json_option
+@click.pass_obj
+def backfill(
+    settings: Settings, first: datetime, last: datetime, out: Path, force: bool, as_json: bool
+) -> int:
+    """Roll past logs day by day, as if the retraining had run at the end of each day.
+
+    Each day sees the rows up to its end and no later ones. Stopped anywhere, the same command goes
+    on. The page DIR/retraining/page.html shows all domains over time.
+
+    \b
+    Example:
+      lorarec pipeline backfill --from 2026-01-01 --to 2026-02-01
+    """
+    from lorarec.cli.listening import listening
+    from lorarec.pipeline.backfill import backfill as job
+    from lorarec.pipeline.retrain import Ask
+
+    with listening() as listener:
+        found = job(settings, first.date(), last.date(), out, Ask(force_domains=force), listener)
+    if as_json:
+        days = [
+            {"day": str(d.day), "domains": [_row(row) for row in d.rows], "failed": d.failed}
+            for d in found.days
+        ]
+        print_json({"out": str(out), "days": days})
+    else:
+        print_table(
+            ("day", "promoted", "kept", "not due", "failed", "recall", "seconds"),
+            [_day(each) for each in found.days],
+            whole=("day",),
+        )
+        say(f"Page: {found.page}")
+    for what, why in found.failed.items():
+        say(f"Failed: {what}: {why}")
+    return LEFT_UNDONE if found.failed else 0
+
+
+def _day(day: Day) -> tuple[object, ...]:
+    """Counts of verdicts, the mean recall of what serves, and seconds."""
+    verdicts = [row.verdict for row in day.rows]
+    kept = sum(verdict in ("keep-champion", "keep-base", "unchanged") for verdict in verdicts)
+    recalls = [row.recall for row in day.rows if row.recall is not None]
+    return (
+        str(day.day),
+        verdicts.count("promote"),
+        kept,
+        verdicts.count("idle"),
+        verdicts.count("failed"),
+        sum(recalls) / len(recalls) if recalls else None,
+        sum(row.seconds or 0.0 for row in day.rows),
+    )
 
 
 def print_rows(rows: list[Row], title: str) -> None:

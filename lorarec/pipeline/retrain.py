@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,11 +26,14 @@ from lorarec.pipeline.facts import (
 from lorarec.pipeline.gating import gate, gated
 from lorarec.pipeline.ingest import ingest, rows_there
 from lorarec.pipeline.lock import alone
+from lorarec.pipeline.page import write_page
 from lorarec.pipeline.points import reached, watched
+from lorarec.pipeline.publish import publish
 from lorarec.pipeline.retry import Patience, patiently
 from lorarec.pipeline.state import DomainStep, Journal, in_turn, load, save
 from lorarec.pipeline.training import NOTHING_NEW, train_base, train_domain, trained
 from lorarec.storage import UNFINISHED
+from lorarec.tracking.champions import PROMOTE
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
@@ -154,8 +158,11 @@ class Flow:
 
     def _tidy(self) -> None:
         """What a killed retraining left: half-written files, and runs that nobody will end."""
-        for left in self.work.rglob(UNFINISHED):
-            left.unlink(missing_ok=True)
+        for left in sorted(self.work.rglob(UNFINISHED)):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         found = patiently(
             "closing dead runs", lambda: examine(self.store), self.patience, self.listen
         )
@@ -290,13 +297,26 @@ class Flow:
         self.listen.say(f"{name}: {found.decision or found.outcome}, version {found.version}.")
 
     def _publish(self) -> None:
-        if not self.journal.published:
-            self._save(published=True)
+        """The index of each domain that was promoted; one that cannot be built stops none."""
+        if self.journal.published:
+            return
+        unbuilt = {}
+        for name, step in (self.journal.domains or {}).items():
+            if step.outcome == PROMOTE:
+                try:
+                    publish(self.settings, self.store, self.work, name, self.listen)
+                except LorarecError as error:
+                    self.listen.say(f"Warning: no index of {name}: {error}")
+                    unbuilt[f"index of {name}"] = str(error)
+        self._save(published=True, unbuilt=unbuilt)
 
     def _tell(self) -> tuple[list[history.Row], Path | None]:
         rows = telling.rows_of(self.settings, self.store, self.journal)
         history.record(self.work, rows)
-        return rows, None
+        policy = self.settings.pipeline
+        known = history.read(self.work)
+        metric = self.settings.gate.metric
+        return rows, write_page(self.work, self.journal, known, metric, policy.keep)
 
     def _at(self, name: str) -> DomainStep:
         assert self.journal.domains is not None

@@ -46,6 +46,8 @@ class BaseStep(Record):
     run: str = ""
     """`runs:/<id>` of the base that domains are adapted on."""
     digest: str = ""
+    learnt_to: int | None = None
+    """Second up to which its split trains; None where that is not by time."""
     seconds: float = 0.0
     """Of its training; 0 where it was kept."""
     error: str = ""
@@ -108,6 +110,8 @@ class Journal(Record):
     idle: dict[str, str] = Field(default_factory=dict)
     """Domain that is not due → why."""
     published: bool = False
+    unbuilt: dict[str, str] = Field(default_factory=dict)
+    """Index that could not be built → why."""
     told: bool = False
     """Whether history and page have it."""
 
@@ -146,6 +150,7 @@ class Journal(Record):
         if self.base is not None and self.base.error:
             found["base"] = self.base.error
         steps = (self.domains or {}).items()
+        found |= self.unbuilt
         return found | {name: step.error for name, step in steps if step.stage == "failed"}
 
 

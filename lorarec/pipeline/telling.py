@@ -66,14 +66,15 @@ def _measured(settings: Settings, store: Store, step: DomainStep) -> dict[str, A
 
 
 def _serving(store: Store, journal: Journal, name: str) -> dict[str, Any]:
+    """The version that serves, and how far behind what it was trained on is."""
     number = reign(store, name).version
-    if number is None:
-        return {"version": None}
-    try:
-        info = find_adapter(store, f"models:/{model_name(name)}/{number}", None, SILENT).info
-    except LorarecError:
-        return {"version": number}
-    learnt = info.split.t_valid
+    learnt = journal.base.learnt_to if journal.base else None
+    if number is not None:
+        try:
+            info = find_adapter(store, f"models:/{model_name(name)}/{number}", None, SILENT).info
+        except LorarecError:
+            return {"version": number}
+        learnt = info.split.t_valid
     fresh = None if learnt is None else round((journal.at - learnt) / DAY, 3)
     return {"version": number, "fresh_days": fresh}
 

@@ -20,6 +20,7 @@ from lorarec.jobs.pretrain import pretrain
 from lorarec.jobs.rebase import rebase
 from lorarec.pipeline.due import Due
 from lorarec.pipeline.facts import CurrentBase, Lineage, current_base, lineage
+from lorarec.pipeline.retry import passes
 from lorarec.pipeline.state import BaseStep, DomainStep
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import finished
@@ -61,27 +62,32 @@ def train_base(
     prepared = Path(settings.pipeline.prepared)
     if not due.due:
         assert before is not None
-        return BaseStep(due=False, reason=due.reason, run=before.uri, digest=before.info.digest)
+        return _step(due, before)
     made = current_base(store, prepared, SILENT, retrain)
     if made is not None:
-        return BaseStep(due=True, reason=due.reason, run=made.uri, digest=made.info.digest)
+        return _step(due, made)
     listen.say(f"Base: {due.reason}; pretraining.")
     started = time.monotonic()
     try:
         found = pretrain(settings, [prepared], store, listen=listen)
     except LorarecError as error:
-        if before is None:
+        if before is None or passes(error):
             raise
         listen.say(f"Warning: no new base ({error}); {before.uri} is kept.")
-        return BaseStep(
-            due=True, reason=due.reason, run=before.uri, digest=before.info.digest, error=str(error)
-        )
+        return _step(due, before, error=str(error))
+    seconds = time.monotonic() - started
+    return _step(due, CurrentBase(found.run, found.base.info, 0), seconds=seconds)
+
+
+def _step(due: Due, base: CurrentBase, seconds: float = 0.0, error: str = "") -> BaseStep:
     return BaseStep(
-        due=True,
+        due=due.due,
         reason=due.reason,
-        run=found.run,
-        digest=found.base.digest,
-        seconds=time.monotonic() - started,
+        run=base.uri,
+        digest=base.info.digest,
+        learnt_to=base.info.split.t_valid,
+        seconds=seconds,
+        error=error,
     )
 
 
