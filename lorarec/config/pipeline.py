@@ -29,8 +29,9 @@ class Pipeline(Section):
     starts it."""
 
     window_days: Positive | None = None
-    """Days of validation, and of the test after it, counted back from the newest row; None keeps
-    the shares of `[data]`."""
+    """Days before the newest row that are held out of training and that `[gate] part` decides on:
+    the last so many where that is `valid`; where it is `test`, as many as validation before it.
+    None keeps the shares of `[data]`."""
 
     base_max_age_days: Positive = 7.0
     """A base of this age is due."""

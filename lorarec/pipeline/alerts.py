@@ -35,13 +35,13 @@ def post(url: str, message: Mapping[str, Any], timeout: float) -> str:
 
 
 def _send(url: str, message: Mapping[str, Any], timeout: float) -> str:
-    request = urllib.request.Request(
-        url,
-        data=json.dumps(message, allow_nan=False).encode(),
-        headers={"Content-Type": "application/json", "User-Agent": "lorarec"},
-        method="POST",
-    )
     try:
+        request = urllib.request.Request(
+            url,
+            data=json.dumps(message, allow_nan=False).encode(),
+            headers={"Content-Type": "application/json", "User-Agent": "lorarec"},
+            method="POST",
+        )
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             answer.read(1)
     except urllib.error.HTTPError as error:

@@ -7,7 +7,7 @@ touched by what is played through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def backfill(
         first: Day, UTC.
         last: Day, UTC.
         out: Folder of all that is made.
-        ask: What else is asked for, each day.
+        ask: What else is asked for, each day; the page is written on the last.
         listen: Takes words and progress.
         told: Takes each day as it is done.
 
@@ -103,15 +103,14 @@ def backfill(
             continue
         _write_day(frame, day, first, out)
         listen.say(f"{day}: {(day - first).days + 1} of {(last - first).days + 1} days.")
-        found = _of_day(own, store, end, ask, listen)
+        asked = replace(ask or Ask(), page=day == last)  # it shows all days
+        found = _of_day(own, store, end, asked, listen)
         days.append(Day(day, found.rows, found.left_undone))
         told(days[-1])
     return Backfilled(out, days)
 
 
-def _of_day(
-    settings: Settings, store: Store, end: int, ask: Ask | None, listen: Listener
-) -> Retrained:
+def _of_day(settings: Settings, store: Store, end: int, ask: Ask, listen: Listener) -> Retrained:
     """A day's retraining; where one of it or of a day before was broken off, that first."""
     found = retrain(settings, store, end, ask, listen)
     if found.journal.at < end:

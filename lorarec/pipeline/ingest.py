@@ -163,7 +163,8 @@ def _moved(
             return dataset
         return append(dataset.folder, [], move_cutoff=True).dataset
     length = round(window * DAY)
-    t_test = last + 1 - length
+    # Where valid decides nothing is asked of the test: it has the rows of the last second alone.
+    t_test = last if settings.gate.part == "valid" else last + 1 - length
     t_valid = t_test - length
     if not first and split.t_valid is not None and t_valid <= split.t_valid:
         return dataset

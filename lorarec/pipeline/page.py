@@ -54,7 +54,7 @@ def page_html(journal: Journal, rows: Sequence[Row], metric: str) -> str:
     own = [row for row in rows if row.retrain == journal.id]
     subtitle = f"Retraining {journal.id} of {shown_minute(journal.at)} UTC."
     sections = [_now(journal, own, metric), _over_time(rows, metric)]
-    return page_of(sections, "Retraining", subtitle).html
+    return page_of(sections, "Retraining", subtitle, pictures=False).html
 
 
 def _now(journal: Journal, own: Sequence[Row], metric: str) -> Section:
@@ -127,12 +127,12 @@ def _over_time(rows: Sequence[Row], metric: str) -> Section:
         "Of each domain, every retraining in which it was due. A ring is a promotion.",
     )
     wanted = (
-        ("recall", metric, f"{metric} of what serves, on the part that decided."),
-        ("coverage", "share of the catalogue", "How much of the catalogue is recommended."),
-        ("drift", "bits above chance", "How far new rows are from those the adapter had."),
-        ("bytes", "bytes", "Of the adapter that was trained."),
-        ("seconds", "seconds", "For training and gate."),
-        ("fresh_days", "days", "From the newest row that what serves was trained on."),
+        ("recall", metric, f"{metric} of what serves, on the part that decided"),
+        ("coverage", "share of the catalogue", "How much of the catalogue is recommended"),
+        ("drift", "bits above chance", "Drift of new rows from those that the adapter had"),
+        ("fresh_days", "days", "Days behind: from the newest row that what serves learnt from"),
+        ("bytes", "bytes", "Size of the adapter that was trained"),
+        ("seconds", "seconds", "Time for training and gate"),
     )
     for name, label, caption in wanted:
         lines: dict[str, list[tuple[float, float]]] = {}
@@ -146,9 +146,8 @@ def _over_time(rows: Sequence[Row], metric: str) -> Section:
             if row.verdict == PROMOTED and name == "recall":
                 rings.setdefault(row.domain, []).append(point)
         if lines:
-            figure = over_time(lines, label, rings)
-            shown = name.replace("_", "-")
-            title = f"{WORDS.get(name, name.replace('_', ' '))}: {caption}"
-            alt = f"{caption} A line for each of {len(lines)} domains."
-            section.blocks.append(Chart(f"time-{shown}", figure, title, alt))
+            figure = over_time(lines, label, rings, share=name == "coverage")
+            alt = f"{caption}, a line for each of {len(lines)} domains"
+            shown = f"time-{name.replace('_', '-')}"
+            section.blocks.append(Chart(shown, figure, caption, alt))
     return section.or_missing("There is no measurement yet.")

@@ -32,7 +32,8 @@ WRITES = {
     "delete_registered_model_alias": "alias",
 }
 """Calls of the store's client that are points, and what they are called."""
-_passed: Counter[str] = Counter()
+passed: Counter[str] = Counter()
+"""How often each point was passed in this process."""
 
 
 def asked() -> bool:
@@ -44,13 +45,13 @@ def reached(name: str) -> None:
     """Pass a point; where it is the one that was asked for, the process ends here."""
     if not asked():
         return
-    _passed[name] += 1
-    _passed["any"] += 1
+    passed[name] += 1
+    passed["any"] += 1
     if file := os.environ.get(POINTS):
         with open(file, "a", encoding="utf-8") as lines:
             lines.write(f"{name}\n")
     wanted, _, count = os.environ.get(STOP_AT, "").rpartition(":")
-    if wanted in (name, "any") and _passed[wanted] == int(count):
+    if wanted in (name, "any") and passed[wanted] == int(count):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -52,6 +52,8 @@ class Ask:
     """Adapt them wherever a row is new."""
     anew: bool = False
     """Give up a retraining that was broken off, in place of going on with it."""
+    page: bool = True
+    """Write its page."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,6 @@ class Flow:
     patience: Patience
     resumed: bool = False
     started: float = field(default_factory=time.monotonic)
-    clock: Callable[[], float] = time.monotonic
     journal: Journal = field(init=False)
     base: CurrentBase = field(init=False)
 
@@ -313,10 +314,10 @@ class Flow:
     def _tell(self) -> tuple[list[history.Row], Path | None]:
         rows = telling.rows_of(self.settings, self.store, self.journal)
         history.record(self.work, rows)
-        policy = self.settings.pipeline
-        known = history.read(self.work)
-        metric = self.settings.gate.metric
-        return rows, write_page(self.work, self.journal, known, metric, policy.keep)
+        if not self.ask.page:
+            return rows, None
+        metric, keep = self.settings.gate.metric, self.settings.pipeline.keep
+        return rows, write_page(self.work, self.journal, history.read(self.work), metric, keep)
 
     def _at(self, name: str) -> DomainStep:
         assert self.journal.domains is not None
@@ -327,4 +328,8 @@ class Flow:
 
     def _time_is_up(self) -> bool:
         budget = self.settings.pipeline.budget_seconds
-        return budget > 0 and self.clock() - self.started > budget
+        return budget > 0 and self.elapsed() > budget
+
+    def elapsed(self) -> float:
+        """Seconds since it began, or went on."""
+        return time.monotonic() - self.started

@@ -18,7 +18,10 @@ Points = Sequence[tuple[float, float]]
 
 
 def over_time(
-    lines: Mapping[str, Points], label: str, marks: Mapping[str, Points] | None = None
+    lines: Mapping[str, Points],
+    label: str,
+    marks: Mapping[str, Points] | None = None,
+    share: bool = False,
 ) -> Figure:
     """A line for each domain; where there are more than colours, thin ones and their median.
 
@@ -27,6 +30,7 @@ def over_time(
         label: Of the values.
         marks: Points that a ring is drawn around, such as promotions; shown where lines have
             colours of their own.
+        share: Whether the values are from 0 to 1, which the axis then shows whole.
     """
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
@@ -53,6 +57,8 @@ def over_time(
     axes.xaxis.set_major_locator(locator)
     shown = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(shown)
+    if share:
+        axes.set_ylim(0, 1.02)
     axes.set_ylabel(label, fontsize=9)
     legend(figure, axes)
     return figure

@@ -51,13 +51,14 @@ def render(content: Content, title: str = "lorarec report") -> Page:
     return page_of(sections(content), title, subtitle)
 
 
-def page_of(found: Sequence[Section], title: str, subtitle: str) -> Page:
+def page_of(found: Sequence[Section], title: str, subtitle: str, pictures: bool = True) -> Page:
     """Sections as a page, and their pictures.
 
     Args:
         found: In their order.
         title: Above it, and of the window.
         subtitle: A sentence or two below that.
+        pictures: Whether the charts are wanted as PNG as well.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -76,4 +77,5 @@ def page_of(found: Sequence[Section], title: str, subtitle: str) -> Page:
         light={name: color for color, name in VARIABLES.items()},
         dark={VARIABLES[color]: dark for color, dark in DARK.items()},
     )
-    return Page(html, {f"{chart.name}.png": png(chart.figure) for chart in charts})
+    wanted = charts if pictures else []
+    return Page(html, {f"{chart.name}.png": png(chart.figure) for chart in wanted})
