@@ -69,8 +69,12 @@ class Pipeline(Section):
     """Index that is built of each new champion: auto, Flat or a FAISS factory string; None builds
     none, as `lorarec serve` reads the champions themselves."""
 
+    report: bool = False
+    """Evaluate all domains by `[evaluate]` on the test part and write the page of `lorarec report`
+    as well: as costly as those arms."""
+
     keep: int = Field(default=10, ge=1)
-    """How many of the newest pages are kept, and of each domain indexes."""
+    """How many of the newest pages and reports are kept, and of each domain indexes."""
 
     @field_validator("webhook")
     @classmethod
