@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -15,24 +16,26 @@ from lorarec.errors import ConfigError, LorarecError, NotFoundError
 from lorarec.jobs.doctor import close_dead
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline import history, telling
-from lorarec.pipeline.due import base_due, domain_due
-from lorarec.pipeline.facts import (
-    CurrentBase,
-    base_facts,
-    current_base,
-    domain_facts,
-    lineage,
-)
+from lorarec.pipeline.due import base_due
+from lorarec.pipeline.facts import CurrentBase, base_facts, current_base
 from lorarec.pipeline.gating import gate, gated
 from lorarec.pipeline.ingest import ingest, rows_there
 from lorarec.pipeline.lock import alone
 from lorarec.pipeline.page import write_page
+from lorarec.pipeline.planning import planned
 from lorarec.pipeline.points import reached, watched
 from lorarec.pipeline.publish import publish
 from lorarec.pipeline.reporting import FOLDER as REPORTS
 from lorarec.pipeline.reporting import report_all
 from lorarec.pipeline.retry import Patience, patiently
-from lorarec.pipeline.state import DomainStep, Journal, in_turn, load, save
+from lorarec.pipeline.state import (
+    BaseStep,
+    DomainStep,
+    Ingested,
+    Journal,
+    load,
+    save,
+)
 from lorarec.pipeline.training import NOTHING_NEW, train_base, train_domain, trained
 from lorarec.storage import UNFINISHED
 from lorarec.tracking.champions import PROMOTE
@@ -104,6 +107,35 @@ def retrain(
         DataError: There is no data set yet, and none can be made.
         LorarecError: There is no base yet, and none can be trained.
     """
+    with at_work(settings, store, now, ask, listen, patience) as flow:
+        return flow.run()
+
+
+@contextmanager
+def at_work(
+    settings: Settings,
+    store: Store,
+    now: int,
+    ask: Ask | None = None,
+    listen: Listener = SILENT,
+    patience: Patience | None = None,
+) -> Iterator[Flow]:
+    """A retraining that has its work folder to itself, for whoever does its steps one by one.
+
+    Args:
+        settings: As `retrain`; so are the others.
+        store: Opened to write.
+        now: Its moment.
+        ask: What else is asked for.
+        listen: Takes words and progress.
+        patience: How what may pass is tried again.
+
+    Yields:
+        Begun, or gone on with; no step is done yet.
+
+    Raises:
+        StoreError: Another retraining is at work here, or the store refused.
+    """
     work = Path(settings.pipeline.work)
     if patience is None:
         patience = Patience(settings.pipeline.attempts, settings.pipeline.backoff_seconds)
@@ -114,7 +146,12 @@ def retrain(
         )
     with alone(work):
         flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
-        return flow.run()
+        try:
+            flow.begin()
+        except Exception as error:
+            telling.alert(settings, telling.broken_off(error), listen)
+            raise
+        yield flow
 
 
 @dataclass
@@ -133,28 +170,44 @@ class Flow:
     journal: Journal = field(init=False)
     base: CurrentBase = field(init=False)
 
-    def run(self) -> Retrained:
-        """All steps, and the end told to the webhook however it comes."""
+    def begin(self) -> None:
+        """Take up what is there: leftovers go, the journal is opened, runs are marked from now."""
         self._tidy()
         self._open()
         marks = standard_tags(retrain=self.journal.id, retrained_at=self.journal.at)
         self.store = self.store.marked(marks)
+
+    def run(self) -> Retrained:
+        """All steps, and the end told to the webhook however it comes."""
         try:
-            self._step("ingest", self._ingest)
-            self._step("base", self._base)
+            self._step("ingest", self.take_logs)
+            self._step("base", self.take_base)
+        except Exception as error:
+            self.broken(error)
+            raise
+        return self.rest()
+
+    def rest(self) -> Retrained:
+        """What comes after logs and base: the domains, what serving reads, and the telling."""
+        try:
             self._step("due", self._due)
             for name in self.journal.domains or {}:
                 self._domain(name)
             self._step("publish", self._publish)
             self._step("report", self._report)
         except Exception as error:
-            self._save(error=f"{type(error).__name__}: {error}")
-            telling.alert(self.settings, telling.message(self.journal, []), self.listen)
+            self.broken(error)
             raise
         rows, page = self._step("tell", self._tell)
         self._save(finished=True, told=True, error="")
         alert = telling.alert(self.settings, telling.message(self.journal, rows), self.listen)
         return Retrained(self.journal, rows, self.resumed, page, alert)
+
+    def broken(self, error: Exception) -> None:
+        """Keep what ended it before its end, and tell the webhook."""
+        with suppress(LorarecError):  # a disk that is full is what ended it, maybe
+            self._save(error=telling.words(error))
+        telling.alert(self.settings, telling.broken_off(error, self.journal.id), self.listen)
 
     def _step(self, name: str, do: Callable[[], T]) -> T:
         reached(f"step-{name}-before")
@@ -188,18 +241,22 @@ class Flow:
                 self.resumed, self.journal = True, last
                 self.listen.say(
                     f"Going on with the retraining {last.id}, which was broken off. What came "
-                    f"since waits for the next."
+                    f"since, and what is asked for now, waits for the next."
                 )
                 return
             before, waited = last.rows_before, last.waited  # nothing was done: its logs are new yet
         self.journal = save(self.work, Journal.begun(self.now, before, waited))
 
-    def _ingest(self) -> None:
+    def take_logs(self) -> Ingested:
+        """Bring the data set to what the logs are; done again it changes nothing."""
         if self.journal.ingested is None:
             before = self.journal.rows_before
             self._save(ingested=ingest(self.settings, self.journal.at, before, self.listen))
+        assert self.journal.ingested is not None
+        return self.journal.ingested
 
-    def _base(self) -> None:
+    def take_base(self) -> BaseStep:
+        """Settle which base domains are adapted on, a new one where that is due."""
         prepared = Path(self.settings.pipeline.prepared)
         if self.journal.base is None:
             policy = self.settings.pipeline
@@ -221,34 +278,24 @@ class Flow:
                 f"that retraining up: lorarec pipeline run --anew"
             )
         self.base = found
+        return self.journal.base
 
     def _due(self) -> None:
         """Who is to be adapted, in which order; decided once."""
         if self.journal.domains is not None:
             return
-        dataset = open_dataset(Path(self.settings.pipeline.prepared), trusting=True)
-        names = sorted(dataset.domain_rows())
-        wanted = [name for name in names if not self.ask.domains or name in self.ask.domains]
-        adapters = {name: lineage(self.store, name, self.base) for name in wanted}
-        least = self.settings.data.min_domain_rows
-        steps, idle = {}, {}
-        for name, facts in domain_facts(dataset, adapters).items():
-            forced = self.ask.force_domains or name in self.ask.domains
-            found = domain_due(self.settings.pipeline, facts, self.journal.at, least, forced)
-            if not found.due:
-                idle[name] = found.reason
-                continue
-            steps[name] = DomainStep(
-                stage="due",
-                reason=found.reason,
-                overdue=found.overdue,
-                drift=facts.drift,
-                new_rows=facts.new_rows,
-            )
-        self.listen.say(
-            f"Due: {', '.join(f'{name} ({step.reason})' for name, step in steps.items()) or 'none'}"
+        steps, idle = planned(
+            self.settings,
+            self.store,
+            self.base,
+            self.journal.at,
+            self.journal.waited,
+            self.ask.domains,
+            self.ask.force_domains,
         )
-        self._save(domains=in_turn(steps, self.journal.waited), idle=idle)
+        told = ", ".join(f"{name} ({step.reason})" for name, step in steps.items())
+        self.listen.say(f"Due: {told or 'none'}.")
+        self._save(domains=steps, idle=idle)
 
     def _domain(self, name: str) -> None:
         """Train a domain and bring it to the gate; whatever goes wrong is its own matter."""
@@ -262,11 +309,7 @@ class Flow:
             if self._at(name).stage == "trained":
                 self._gate(name)
         except Exception as error:
-            text = (
-                str(error)
-                if isinstance(error, LorarecError)
-                else f"{type(error).__name__}: {error}"
-            )
+            text = telling.words(error)
             self.listen.say(f"Warning: {name} keeps what serves it: {text}")
             failed = self._at(name).model_copy(update={"stage": "failed", "error": text})
             self._keep(name, failed)
