@@ -20,6 +20,10 @@ class DataError(LorarecError):
     """The interaction logs do not hold what the column contract promises."""
 
 
+class NothingNewError(DataError):
+    """Logs hold no train row that an adapter has not been trained on yet."""
+
+
 class ConfigError(LorarecError):
     """A setting is unknown, out of range, or contradicts another."""
 
@@ -42,6 +46,10 @@ class ArtifactError(LorarecError):
 
 class StoreError(LorarecError):
     """The tracking store or the disk refused: read-only, locked, full, or of an older schema."""
+
+
+class PassingError(StoreError):
+    """A store that may answer the next time: it is locked, silent, or another was faster."""
 
 
 class TrainingError(LorarecError):

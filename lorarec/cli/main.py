@@ -35,6 +35,7 @@ COMMANDS = {
     "rollback": "Let an earlier champion serve again.",
     "history": "List what has served a domain, and what the gate said.",
     "report": "Write one page about what was compared.",
+    "pipeline": "Retrain what is due, on a schedule or once.",
     "index": "Build, show and change indexes of a domain's items, or of all.",
     "recommend": "Rank a domain's items for a user, or for many in a file.",
     "serve": "Serve all domains over HTTP, or log them as one MLflow model.",

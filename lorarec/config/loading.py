@@ -14,8 +14,16 @@ from lorarec.errors import ConfigError
 
 DEFAULT_FILE = "lorarec.toml"
 PREFIX = "LORAREC_"
-NOT_SETTINGS = frozenset({"LORAREC_DATA", "LORAREC_TOKEN"})
-"""Variables with our prefix that settle nothing: the tests' real data, and a server's token."""
+NOT_SETTINGS = frozenset(
+    {
+        "LORAREC_DATA",
+        "LORAREC_TOKEN",
+        "LORAREC_PIPELINE_STOP_AT",
+        "LORAREC_PIPELINE_POINTS",
+    }
+)
+"""Variables with our prefix that settle nothing: the tests' real data, a server's token, and where
+a test kills a retraining."""
 
 
 def load_settings(

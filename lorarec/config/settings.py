@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lorarec.config.gate import Gate
+from lorarec.config.pipeline import Pipeline
 from lorarec.config.section import COLUMNS, Section
 from lorarec.config.sections import (
     Adapt,
@@ -48,12 +49,17 @@ class Settings(Section):
     """What is measured."""
     gate: Gate = Field(default_factory=Gate)
     """What an adapter must show before it serves."""
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+    """What a scheduled retraining does."""
     tracking: Tracking = Field(default_factory=Tracking)
     """Where runs are recorded."""
 
     def flat(self) -> Flat:
-        """Dotted keys and plain values for a tracker; None is `"none"`, lists are `"10,20"`."""
-        return dict(_flatten(self.model_dump(), ""))
+        """Dotted keys and plain values for a tracker; None is `"none"`, lists are `"10,20"`.
+
+        When something is retrained says nothing of what is: `[pipeline]` is left out.
+        """
+        return dict(_flatten(self.model_dump(exclude={"pipeline"}), ""))
 
     def with_options(self, options: Mapping[str, object]) -> Settings:
         """These settings with a command's own options on top, validated the same way.

@@ -104,7 +104,8 @@ def promote(
     """
     before = reign(store, domain)
     named = _named(store, domain, adapter, base, listen)
-    chosen = base_of(store, named, base, listen)
+    # One that went on has learnt what its base's split holds out: it is judged after its own.
+    chosen = base_of(store, named, base, listen).beside(named.info)
     contender = Contender(chosen, load_all([named], chosen)[0], named.stored)
     serving = _serving(store, before)
     if serving is not None and serving.tag("digest") == named.info.digest:

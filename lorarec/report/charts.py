@@ -78,7 +78,7 @@ def by_cut(evaluation: Evaluation) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("k", fontsize=9)
     axes.set_ylabel("recall@k", fontsize=9)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -109,7 +109,7 @@ def by_size(evaluation: Evaluation, key: str) -> Figure:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("numbers that the arm trained", fontsize=9)
     axes.set_ylabel(shown(key), fontsize=9)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -137,7 +137,7 @@ def slices(evaluation: Evaluation, key: str, arms: Sequence[str]) -> Figure:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(shown(key), fontsize=9)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -166,7 +166,7 @@ def curve(trainings: Sequence[Training], which: str) -> Figure:
     labels = {"loss": "training loss", "recall": "validation recall@20"}
     axes.set_ylabel(labels[which], fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -188,7 +188,7 @@ def gains(values: Mapping[str, Any], key: str) -> Figure:
     axes.set_xlabel(f"the user's {shown(key)} minus the frozen base's", fontsize=9)
     axes.set_ylabel("users", fontsize=9)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -209,7 +209,7 @@ def reliability(found: Calibration) -> Figure:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("tenth of all scores, lowest first", fontsize=9)
     axes.set_ylabel("share that is held out", fontsize=9)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -224,7 +224,7 @@ def _slice(evaluation: Evaluation, arm: str, name: str) -> Mapping[str, Mapping[
     return found
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def legend(figure: Figure, axes: Axes) -> None:
     """Below the axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:

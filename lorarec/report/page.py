@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from lorarec.evaluation.chart_style import CHOSEN, GRID, INK, MUTED, SERIES
-from lorarec.report.blocks import Chart
+from lorarec.report.blocks import Chart, Section
 from lorarec.report.content import Content
 from lorarec.report.drawing import VARIABLES, png, svg
 from lorarec.report.sections import sections
@@ -41,16 +42,28 @@ class Page:
 
 
 def render(content: Content, title: str = "lorarec report") -> Page:
-    """The page and its pictures.
+    """The page of a report and its pictures.
 
     Args:
         content: What it shows.
         title: Above it, and of the window.
     """
+    subtitle = f"Made {content.made}. Tables show k = {content.k}."
+    return page_of(sections(content), title, subtitle)
+
+
+def page_of(found: Sequence[Section], title: str, subtitle: str, pictures: bool = True) -> Page:
+    """Sections as a page, and their pictures.
+
+    Args:
+        found: In their order.
+        title: Above it, and of the window.
+        subtitle: A sentence or two below that.
+        pictures: Whether the charts are wanted as PNG as well.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    found = sections(content)
     charts = [block for section in found for block in section.blocks if isinstance(block, Chart)]
     drawn = {chart.name: Markup(svg(chart.figure, chart.name, chart.alt)) for chart in charts}
     environment = Environment(
@@ -59,10 +72,11 @@ def render(content: Content, title: str = "lorarec report") -> Page:
     source = files("lorarec.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     html = environment.from_string(source).render(
         title=title,
-        content=content,
+        subtitle=subtitle,
         sections=found,
         drawn=drawn,
         light={name: color for color, name in VARIABLES.items()},
         dark={VARIABLES[color]: dark for color, dark in DARK.items()},
     )
-    return Page(html, {f"{chart.name}.png": png(chart.figure) for chart in charts})
+    wanted = charts if pictures else []
+    return Page(html, {f"{chart.name}.png": png(chart.figure) for chart in wanted})

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lorarec.errors import StoreError
+from lorarec.errors import PassingError
 from lorarec.tracking.database import database_path
 from lorarec.tracking.model_names import BASE_MODEL, model_name
 from lorarec.tracking.refusals import refusals
@@ -37,7 +37,7 @@ PROMOTE, FORCE, ROLLBACK, BY_HAND = "promote", "force", "rollback", "by hand"
 """How a champion came to be; `by hand` is an alias that something else has moved."""
 
 
-class ChampionMovedError(StoreError):
+class ChampionMovedError(PassingError):
     """The champion is no longer the one that the decision was about."""
 
 
@@ -175,7 +175,7 @@ def deciding(store: Store, seconds: float = SECONDS_TO_WAIT) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise StoreError(
+                    raise PassingError(
                         f"Another process has been moving a champion of {store.shown} for "
                         f"{seconds:.0f} s. Expected it to be done in less. Wait for it to end, or "
                         f"stop it, and run the command again."

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lorarec.errors import LorarecError, StoreError
+from lorarec.errors import LorarecError, PassingError, StoreError
 from lorarec.tracking.reach import without_password
 
 _SIGNS = (
@@ -66,6 +66,8 @@ _SIGNS = (
         "Use a database instead, such as sqlite:///mlruns/mlflow.db.",
     ),
 )
+_PASSING = ("another process holds it locked", "it does not answer")
+"""Reasons that may be gone by themselves."""
 
 
 _POSTGRES = (
@@ -87,7 +89,8 @@ def _refusal(uri: str, error: BaseException) -> StoreError:
     plain = text.lower()
     for signs, reason, remedy in _SIGNS:
         if any(sign in plain for sign in signs):
-            return StoreError(
+            kind = PassingError if reason in _PASSING else StoreError
+            return kind(
                 f"The MLflow store {uri} refused: {reason}. Expected a store that answers and "
                 f"can be written to. {remedy.format(uri=uri)}"
             )

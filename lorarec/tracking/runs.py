@@ -73,6 +73,8 @@ STANDARD_TAGS = (
     "leak",
     "trial",
     "chosen",
+    "retrain",
+    "retrained_at",
 )
 """Written as `lorarec.domain` and so on; `lorarec.kind`, `.version` and `.git_sha` come along."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Store:
         experiment_id: Its id; None where it does not exist and the store was opened to read.
         artifact_root: Folder beside a SQLite store that holds its artifacts; None elsewhere.
         writable: Whether it was opened to write.
+        marks: Tags of every run that is begun through it, under their full names.
     """
 
     uri: str
@@ -52,11 +53,20 @@ class Store:
     experiment_id: str | None
     artifact_root: Path | None
     writable: bool = True
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
         """The URI as it may be shown: without a password."""
         return without_password(self.uri)
+
+    def marked(self, marks: Mapping[str, str]) -> Store:
+        """The same store, whose new runs have these tags as well.
+
+        Args:
+            marks: See `lorarec.tracking.runs.standard_tags`.
+        """
+        return replace(self, marks={**self.marks, **marks})
 
     def run(
         self,
@@ -95,7 +105,7 @@ class Store:
             name,
             kind,
             params=params or {},
-            tags=tags or {},
+            tags={**self.marks, **(tags or {})},
             config=config,
             parent=parent,
             began=began,

@@ -43,7 +43,7 @@ from lorarec.data.prepared.writing import (
     write_generation,
 )
 from lorarec.data.splits import SplitRecord
-from lorarec.errors import DataError
+from lorarec.errors import PassingError
 from lorarec.fanout.job import Engine
 from lorarec.storage import atomic_dir, refused, remove_beside
 
@@ -110,23 +110,25 @@ def append(
 
     Args:
         folder: Of the data set.
-        paths: Files, folders and patterns of new logs.
+        paths: Files, folders and patterns of new logs; may be none where a cut-off moves.
         cutoffs: New first seconds of validation and of test; None keeps the old ones.
         move_cutoff: Find new cut-offs by the shares that `prepare` was told.
         report: Takes the rows read since its last call.
 
     Raises:
         ContractError: New rows break the contract and bad rows are not left out.
-        DataError: Another append is at work, a file cannot be read, or a cut-off makes no sense.
+        PassingError: Another append is at work.
+        DataError: A file cannot be read, or a cut-off makes no sense.
         StoreError: The disk refused. The data set is as it was then.
     """
-    files = find_files(paths)
+    moves = cutoffs is not None or move_cutoff
+    files = find_files(paths) if paths or not moves else []
     with alone(folder):
         dataset = open_dataset(folder, trusting=True)
         manifest = dataset.manifest
         remove_leftovers(folder, manifest)  # of an append that was killed
         new, sources, known = _not_yet_taken(files, manifest)
-        if not new and cutoffs is None and not move_cutoff:
+        if not new and not moves:
             return Added(dataset, 0, known)
         number = manifest.generations[-1].number + 1
         written = Written(sizes=dataset.sizes())
@@ -245,7 +247,7 @@ def alone(folder: Path) -> Iterator[None]:
             lock = stack.enter_context(open(folder / ".lock", "w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataError(
+            raise PassingError(
                 f"Another process is changing {folder}. Expected to be alone; wait until it "
                 f"has ended, then run the command again."
             ) from error

@@ -27,7 +27,7 @@ from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import NAME, Options
 from lorarec.data.splits import apply_split, split_logs
 from lorarec.data.synthetic import make_logs
-from lorarec.errors import ArtifactError, DataError, StoreError
+from lorarec.errors import ArtifactError, DataError, PassingError, StoreError
 from lorarec.record import sealed
 
 DAY = 86_400
@@ -133,12 +133,13 @@ def test_the_same_file_is_not_taken_twice(dataset: PreparedDataset, logs: Path) 
     assert (added.rows, added.dataset.digest) == (0, dataset.digest)
 
 
-def test_cut_offs_move_when_told(dataset: PreparedDataset) -> None:
+@pytest.mark.parametrize("given", [["logs.parquet"], []], ids=["known logs", "no logs"])
+def test_cut_offs_move_when_told(dataset: PreparedDataset, given: list[str]) -> None:
     split = dataset.split
     assert split is not None
     assert split.t_valid is not None
-    known = dataset.folder.parent / "logs.parquet"
-    moved = append(dataset.folder, [known], cutoffs=(split.t_valid - DAY, split.t_valid))
+    known = [dataset.folder.parent / name for name in given]
+    moved = append(dataset.folder, known, cutoffs=(split.t_valid - DAY, split.t_valid))
     found = moved.dataset.split
     assert found is not None
     assert (found.t_valid, found.t_test) == (split.t_valid - DAY, split.t_valid)
@@ -233,7 +234,7 @@ def test_an_edited_manifest_is_refused(dataset: PreparedDataset) -> None:
 def test_a_second_append_at_the_same_time_is_refused(dataset: PreparedDataset, logs: Path) -> None:
     with open(dataset.folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="Another process is changing"):
+        with pytest.raises(PassingError, match="Another process is changing"):
             append(dataset.folder, [logs])
 
 
