@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +31,15 @@ from lorarec.pipeline.page import write_page
 from lorarec.pipeline.points import reached, watched
 from lorarec.pipeline.publish import publish
 from lorarec.pipeline.retry import Patience, patiently
-from lorarec.pipeline.state import DomainStep, Journal, in_turn, load, save
+from lorarec.pipeline.state import (
+    BaseStep,
+    DomainStep,
+    Ingested,
+    Journal,
+    in_turn,
+    load,
+    save,
+)
 from lorarec.pipeline.training import NOTHING_NEW, train_base, train_domain, trained
 from lorarec.storage import UNFINISHED
 from lorarec.tracking.champions import PROMOTE
@@ -102,12 +111,42 @@ def retrain(
         DataError: There is no data set yet, and none can be made.
         LorarecError: There is no base yet, and none can be trained.
     """
+    with at_work(settings, store, now, ask, listen, patience) as flow:
+        return flow.run()
+
+
+@contextmanager
+def at_work(
+    settings: Settings,
+    store: Store,
+    now: int,
+    ask: Ask | None = None,
+    listen: Listener = SILENT,
+    patience: Patience | None = None,
+) -> Iterator[Flow]:
+    """A retraining that has its work folder to itself, for whoever does its steps one by one.
+
+    Args:
+        settings: As `retrain`; so are the others.
+        store: Opened to write.
+        now: Its moment.
+        ask: What else is asked for.
+        listen: Takes words and progress.
+        patience: How what may pass is tried again.
+
+    Yields:
+        Begun, or gone on with; no step is done yet.
+
+    Raises:
+        StoreError: Another retraining is at work here, or the store refused.
+    """
     work = Path(settings.pipeline.work)
     if patience is None:
         patience = Patience(settings.pipeline.attempts, settings.pipeline.backoff_seconds)
     with alone(work):
         flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
-        return flow.run()
+        flow.begin()
+        yield flow
 
 
 @dataclass
@@ -126,27 +165,42 @@ class Flow:
     journal: Journal = field(init=False)
     base: CurrentBase = field(init=False)
 
-    def run(self) -> Retrained:
-        """All steps, and the end told to the webhook however it comes."""
+    def begin(self) -> None:
+        """Take up what is there: leftovers go, the journal is opened, runs are marked from now."""
         self._tidy()
         self._open()
         marks = standard_tags(retrain=self.journal.id, retrained_at=self.journal.at)
         self.store = self.store.marked(marks)
+
+    def run(self) -> Retrained:
+        """All steps, and the end told to the webhook however it comes."""
         try:
-            self._step("ingest", self._ingest)
-            self._step("base", self._base)
+            self._step("ingest", self.take_logs)
+            self._step("base", self.take_base)
+        except Exception as error:
+            self.broken(error)
+            raise
+        return self.rest()
+
+    def rest(self) -> Retrained:
+        """What comes after logs and base: the domains, what serving reads, and the telling."""
+        try:
             self._step("due", self._due)
             for name in self.journal.domains or {}:
                 self._domain(name)
             self._step("publish", self._publish)
         except Exception as error:
-            self._save(error=f"{type(error).__name__}: {error}")
-            telling.alert(self.settings, telling.message(self.journal, []), self.listen)
+            self.broken(error)
             raise
         rows, page = self._step("tell", self._tell)
         self._save(finished=True, told=True, error="")
         alert = telling.alert(self.settings, telling.message(self.journal, rows), self.listen)
         return Retrained(self.journal, rows, self.resumed, page, alert)
+
+    def broken(self, error: Exception) -> None:
+        """Keep what ended it before its end, and tell the webhook."""
+        self._save(error=f"{type(error).__name__}: {error}")
+        telling.alert(self.settings, telling.message(self.journal, []), self.listen)
 
     def _step(self, name: str, do: Callable[[], T]) -> T:
         reached(f"step-{name}-before")
@@ -186,12 +240,16 @@ class Flow:
         waited = last.postponed if last is not None and last.finished else {}
         self.journal = save(self.work, Journal.begun(self.now, before, waited))
 
-    def _ingest(self) -> None:
+    def take_logs(self) -> Ingested:
+        """Bring the data set to what the logs are; done again it changes nothing."""
         if self.journal.ingested is None:
             before = self.journal.rows_before
             self._save(ingested=ingest(self.settings, self.journal.at, before, self.listen))
+        assert self.journal.ingested is not None
+        return self.journal.ingested
 
-    def _base(self) -> None:
+    def take_base(self) -> BaseStep:
+        """Settle which base domains are adapted on, a new one where that is due."""
         prepared = Path(self.settings.pipeline.prepared)
         if self.journal.base is None:
             policy = self.settings.pipeline
@@ -213,6 +271,7 @@ class Flow:
                 f"that retraining up: lorarec pipeline run --anew"
             )
         self.base = found
+        return self.journal.base
 
     def _due(self) -> None:
         """Who is to be adapted, in which order; decided once."""
