@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
 from lorarec.config.cron import checked_cron
 from lorarec.config.section import Positive, Section, listed
@@ -59,8 +59,9 @@ class Pipeline(Section):
     backoff_seconds: Annotated[float, Field(ge=0.0)] = 2.0
     """The wait before the second attempt; each further one is twice as long."""
 
-    webhook: str | None = None
-    """URL that gets the outcome as JSON by POST; None tells nobody."""
+    webhook: SecretStr | None = None
+    """URL that gets the outcome as JSON by POST; None tells nobody. No run records it, as whoever
+    has it may write there."""
 
     webhook_timeout_seconds: Positive = 10.0
     """How long the webhook may take."""
@@ -69,12 +70,17 @@ class Pipeline(Section):
     """Index that is built of each new champion: auto, Flat or a FAISS factory string; None builds
     none, as `lorarec serve` reads the champions themselves."""
 
+    report: bool = False
+    """Evaluate all domains by `[evaluate]` on the test part and write the page of `lorarec report`
+    as well: as costly as those arms."""
+
     keep: int = Field(default=10, ge=1)
-    """How many of the newest pages are kept, and of each domain indexes."""
+    """How many of the newest pages and reports are kept, and of each domain indexes."""
 
     @field_validator("webhook")
     @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
+    def _http(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("http://", "https://")
+        if value is not None and not value.get_secret_value().startswith(schemes):
             raise ValueError("a URL that begins with http:// or https://")
         return value

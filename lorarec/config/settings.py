@@ -55,8 +55,11 @@ class Settings(Section):
     """Where runs are recorded."""
 
     def flat(self) -> Flat:
-        """Dotted keys and plain values for a tracker; None is `"none"`, lists are `"10,20"`."""
-        return dict(_flatten(self.model_dump(), ""))
+        """Dotted keys and plain values for a tracker; None is `"none"`, lists are `"10,20"`.
+
+        When something is retrained says nothing of what is: `[pipeline]` is left out.
+        """
+        return dict(_flatten(self.model_dump(exclude={"pipeline"}), ""))
 
     def with_options(self, options: Mapping[str, object]) -> Settings:
         """These settings with a command's own options on top, validated the same way.

@@ -82,6 +82,23 @@ def examine(
     Raises:
         StoreError: The store refused.
     """
+    found = close_dead(store, dry_run=dry_run, every=every, older_than=older_than)
+    champions = [_champion(store, domain) for domain in registered_domains(store)]
+    return Examined(store.uri, found, [each for each in champions if each], dry_run)
+
+
+def close_dead(
+    store: Store,
+    *,
+    dry_run: bool = False,
+    every: bool = False,
+    older_than: timedelta | None = None,
+) -> list[LeftRun]:
+    """The first half of `examine`, with the same arguments: runs that are recorded as running.
+
+    Raises:
+        StoreError: The store refused.
+    """
     now = datetime.now(tz=UTC)
     found = []
     for run in running_runs(store):
@@ -93,8 +110,7 @@ def examine(
         if close and not dry_run:
             store.killed(run.run_id)
         found.append(LeftRun(run, process, close, removed))
-    champions = [_champion(store, domain) for domain in registered_domains(store)]
-    return Examined(store.uri, found, [each for each in champions if each], dry_run)
+    return found
 
 
 def _champion(store: Store, domain: str) -> Champion | None:

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from lorarec.config import Settings
 from lorarec.data.prepared.dataset import open_dataset
-from lorarec.errors import LorarecError, NotFoundError
-from lorarec.jobs.doctor import examine
+from lorarec.errors import ConfigError, LorarecError, NotFoundError
+from lorarec.jobs.doctor import close_dead
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline import history, telling
 from lorarec.pipeline.due import base_due, domain_due
@@ -30,6 +30,8 @@ from lorarec.pipeline.lock import alone
 from lorarec.pipeline.page import write_page
 from lorarec.pipeline.points import reached, watched
 from lorarec.pipeline.publish import publish
+from lorarec.pipeline.reporting import FOLDER as REPORTS
+from lorarec.pipeline.reporting import report_all
 from lorarec.pipeline.retry import Patience, patiently
 from lorarec.pipeline.state import (
     BaseStep,
@@ -107,7 +109,7 @@ def retrain(
 
     Raises:
         StoreError: Another retraining is at work here, or the store refused.
-        ConfigError: No logs are named.
+        ConfigError: No logs are named, or several ranks are asked for.
         DataError: There is no data set yet, and none can be made.
         LorarecError: There is no base yet, and none can be trained.
     """
@@ -143,6 +145,11 @@ def at_work(
     work = Path(settings.pipeline.work)
     if patience is None:
         patience = Patience(settings.pipeline.attempts, settings.pipeline.backoff_seconds)
+    if isinstance(settings.adapt.rank, tuple):
+        raise ConfigError(
+            f"Setting adapt.rank is {','.join(map(str, settings.adapt.rank))}, which is a sweep. "
+            f"Expected one rank, or auto, for a retraining."
+        )
     with alone(work):
         flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
         flow.begin()
@@ -189,6 +196,7 @@ class Flow:
             for name in self.journal.domains or {}:
                 self._domain(name)
             self._step("publish", self._publish)
+            self._step("report", self._report)
         except Exception as error:
             self.broken(error)
             raise
@@ -219,25 +227,25 @@ class Flow:
             else:
                 left.unlink(missing_ok=True)
         found = patiently(
-            "closing dead runs", lambda: examine(self.store), self.patience, self.listen
+            "closing dead runs", lambda: close_dead(self.store), self.patience, self.listen
         )
-        closed = [run for run in found.runs if run.closed]
+        closed = [run for run in found if run.closed]
         if closed:
             self.listen.say(f"{len(closed)} runs of processes that are gone were closed.")
 
     def _open(self) -> None:
         """The journal to go on with, or a new one."""
         last = load(self.work)
+        before, waited = rows_there(self.settings), last.postponed if last is not None else {}
         if last is not None and not last.finished and not self.ask.anew:
-            self.resumed = True
-            self.journal = last
-            self.listen.say(
-                f"Going on with the retraining {last.id}, which was broken off. What came since "
-                f"waits for the next."
-            )
-            return
-        before = rows_there(self.settings)
-        waited = last.postponed if last is not None and last.finished else {}
+            if last.ingested is not None:
+                self.resumed, self.journal = True, last
+                self.listen.say(
+                    f"Going on with the retraining {last.id}, which was broken off. What came "
+                    f"since waits for the next."
+                )
+                return
+            before, waited = last.rows_before, last.waited  # nothing was done: its logs are new yet
         self.journal = save(self.work, Journal.begun(self.now, before, waited))
 
     def take_logs(self) -> Ingested:
@@ -369,6 +377,19 @@ class Flow:
                     self.listen.say(f"Warning: no index of {name}: {error}")
                     unbuilt[f"index of {name}"] = str(error)
         self._save(published=True, unbuilt=unbuilt)
+
+    def _report(self) -> None:
+        """The page that `lorarec report` writes, of all domains; without one nothing else stops."""
+        if self.journal.reported or not self.settings.pipeline.report:
+            return
+        error = ""
+        try:
+            path = self.work / REPORTS / f"{self.journal.id}.html"
+            report_all(self.settings, self.store, self.base.uri, path, self.listen)
+        except LorarecError as found:
+            self.listen.say(f"Warning: no report: {found}")
+            error = str(found)
+        self._save(reported=True, report_error=error)
 
     def _tell(self) -> tuple[list[history.Row], Path | None]:
         rows = telling.rows_of(self.settings, self.store, self.journal)

@@ -112,6 +112,9 @@ class Journal(Record):
     published: bool = False
     unbuilt: dict[str, str] = Field(default_factory=dict)
     """Index that could not be built → why."""
+    reported: bool = False
+    report_error: str = ""
+    """Why there is no report, where one was asked for."""
     told: bool = False
     """Whether history and page have it."""
 
@@ -151,6 +154,8 @@ class Journal(Record):
             found["base"] = self.base.error
         steps = (self.domains or {}).items()
         found |= self.unbuilt
+        if self.report_error:
+            found["report"] = self.report_error
         return found | {name: step.error for name, step in steps if step.stage == "failed"}
 
 

@@ -110,7 +110,7 @@ def alert(settings: Settings, told: dict[str, Any], listen: Listener) -> str:
     url = settings.pipeline.webhook
     if url is None:
         return ""
-    why = post(url, told, settings.pipeline.webhook_timeout_seconds)
+    why = post(url.get_secret_value(), told, settings.pipeline.webhook_timeout_seconds)
     if why:
         listen.say(f"Warning: the webhook did not get the outcome: {why}. Nothing else failed.")
     return why

@@ -156,3 +156,11 @@ def test_a_damaged_journal_stops_it_before_anything_is_touched(
     assert found.code == 2
     assert "journal.json" in found.err
     assert len(recent_runs(plant.store, 100)) == before
+
+
+def test_no_run_tells_of_the_webhook(plant: Plant) -> None:
+    plant.write("day1.parquet", plant.day(1))
+    secret = "http://127.0.0.1:9/secret-of-the-hook"
+    plant.run(1, settings={"pipeline.webhook": secret})
+    told = [path.read_bytes() for path in plant.folder.rglob("*") if path.is_file()]
+    assert not [text for text in told if b"secret-of-the-hook" in text]

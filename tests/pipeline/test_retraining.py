@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
-from plant import Plant
+from plant import DAY, FIRST, Plant
 
 from lorarec.errors import ConfigError, PassingError, TrainingError
 from lorarec.pipeline import points, retrain
@@ -16,8 +17,11 @@ from lorarec.pipeline.history import read
 from lorarec.pipeline.retrain import Ask
 from lorarec.pipeline.state import load
 from lorarec.storage import UNFINISHED
+from lorarec.tracking.champions import ROLLBACK, move, reign
 from lorarec.tracking.registry import recent_runs, running_runs
 from lorarec.tracking.versions import versions
+
+LAST = FIRST + 15 * DAY
 
 
 def kinds(plant: Plant) -> Counter[str]:
@@ -227,3 +231,57 @@ def test_a_registered_write_is_a_point_only_where_a_test_asks(
     plant.run(2)
     passed = set((tmp_path / "points.txt").read_text().split())
     assert {"rename-before", "registry-after", "alias-before", "journal-after"} <= passed
+
+
+def test_a_champion_that_moves_meanwhile_is_measured_against_anew(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorarec.jobs import promote
+
+    plain, measured = promote._judged, []
+
+    def overtaken(settings: Any, domain: str, store: Any, contender: Any, *more: Any) -> Any:
+        found = plain(settings, domain, store, contender, *more)
+        measured.append((domain, more[0] is None))
+        if len(measured) == 1:  # another process is faster
+            move(store, reign(store, domain), None, ROLLBACK)
+        return found
+
+    monkeypatch.setattr(promote, "_judged", overtaken)
+    plant.write("day1.parquet", plant.day(1).vstack(plant.day(2)))
+    found = plant.run(2, Ask(domains=("books",)))
+    assert measured == [("books", False), ("books", True)]
+    assert [(row.verdict, row.version) for row in found.rows] == [("promote", 2)]
+    assert "is another one now" in plant.words or "moved it meanwhile" in plant.words
+
+
+def test_what_was_broken_off_before_anything_was_done_begins_anew(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    plant.write("day1.parquet", plant.day(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "ingest", crash)
+        with pytest.raises(Crash):
+            plant.run(1)
+    plant.write("day2.parquet", plant.day(2))
+    found = plant.run(2)
+    assert not found.resumed
+    assert found.journal.ingested is not None
+    assert found.journal.ingested.added == plant.day(1).height + plant.day(2).height
+
+
+def test_the_report_of_all_domains_is_written_where_it_is_asked_for(plant: Plant) -> None:
+    told = {"pipeline.report": True, "gate.part": "test", "evaluate.arms": ["base", "lora"]}
+    plant.write("days.parquet", plant.logs.filter(pl.col("timestamp").is_between(FIRST, LAST)))
+    found = plant.run(15, settings=told)
+    assert not found.left_undone
+    (page,) = (plant.folder / "retraining" / "reports").glob("*.html")
+    assert "books" in page.read_text(encoding="utf-8")
+
+
+def test_a_sweep_of_ranks_is_refused_at_once(plant: Plant) -> None:
+    with pytest.raises(ConfigError, match="sweep"):
+        plant.run(1, settings={"adapt.rank": [2, 4]})
