@@ -7,6 +7,7 @@ ran has no orchestrator beside it: its rows are brought to Dagster's store after
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -91,7 +92,14 @@ def add_domains(instance: dg.DagsterInstance, rows: list[Row]) -> None:
     instance.add_dynamic_partitions(DOMAINS, sorted({row.domain for row in rows}))
 
 
-def bring_over(settings: Settings, instance: dg.DagsterInstance) -> int:
+@contextmanager
+def opened(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster's store in a folder, as its `dagster.yaml` says."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def bring_over(settings: Settings, instance: dg.DagsterInstance) -> int | None:
     """Bring the newest retrainings of the history to Dagster's store, each once.
 
     While a retraining is at work nothing is brought over: if Dagster runs it, it tells of itself.
@@ -101,11 +109,16 @@ def bring_over(settings: Settings, instance: dg.DagsterInstance) -> int:
         instance: Dagster's store.
 
     Returns:
-        How many retrainings were brought over.
+        How many retrainings were brought over; None where one is at work.
+
+    Raises:
+        ArtifactError: The history was edited or damaged.
     """
     work = Path(settings.pipeline.work)
+    if is_held(work):
+        return None
     rows = history.read(work)
-    if not rows or is_held(work):
+    if not rows:
         return 0
     add_domains(instance, rows)
     newest = list(dict.fromkeys(row.retrain for row in rows))[-NEWEST:]
@@ -133,11 +146,3 @@ def _known(instance: dg.DagsterInstance, wanted: set[str]) -> set[str]:
                 break
             cursor = answer.cursor
     return found & wanted
-
-
-def changed(work: Path, since: float) -> float:
-    """When the history was last written, in seconds; `since` where it was not."""
-    try:
-        return max((work / history.NAME).stat().st_mtime, since)
-    except OSError:
-        return since
