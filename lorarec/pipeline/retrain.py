@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from typing import TypeVar
 from lorarec.config import Settings
 from lorarec.data.prepared.dataset import open_dataset
 from lorarec.errors import ConfigError, LorarecError, NotFoundError
-from lorarec.jobs.doctor import close_dead
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline import history, telling
 from lorarec.pipeline.due import base_due, domain_due
@@ -26,6 +24,7 @@ from lorarec.pipeline.facts import (
 )
 from lorarec.pipeline.gating import gate, gated
 from lorarec.pipeline.ingest import ingest, rows_there
+from lorarec.pipeline.leftovers import clear
 from lorarec.pipeline.lock import alone
 from lorarec.pipeline.page import write_page
 from lorarec.pipeline.points import reached, watched
@@ -43,7 +42,6 @@ from lorarec.pipeline.state import (
     save,
 )
 from lorarec.pipeline.training import NOTHING_NEW, train_base, train_domain, trained
-from lorarec.storage import UNFINISHED
 from lorarec.tracking.champions import PROMOTE
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -128,13 +126,7 @@ def at_work(
 ) -> Iterator[Flow]:
     """A retraining that has its work folder to itself, for whoever does its steps one by one.
 
-    Args:
-        settings: As `retrain`; so are the others.
-        store: Opened to write.
-        now: Its moment.
-        ask: What else is asked for.
-        listen: Takes words and progress.
-        patience: How what may pass is tried again.
+    It takes what `retrain` takes.
 
     Yields:
         Begun, or gone on with; no step is done yet.
@@ -174,7 +166,7 @@ class Flow:
 
     def begin(self) -> None:
         """Take up what is there: leftovers go, the journal is opened, runs are marked from now."""
-        self._tidy()
+        clear(self.work, self.store, self.patience, self.listen)
         self._open()
         marks = standard_tags(retrain=self.journal.id, retrained_at=self.journal.at)
         self.store = self.store.marked(marks)
@@ -218,20 +210,6 @@ class Flow:
 
     def _save(self, **changes: object) -> None:
         self.journal = save(self.work, self.journal.model_copy(update=changes))
-
-    def _tidy(self) -> None:
-        """What a killed retraining left: half-written files, and runs that nobody will end."""
-        for left in sorted(self.work.rglob(UNFINISHED)):
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
-        found = patiently(
-            "closing dead runs", lambda: close_dead(self.store), self.patience, self.listen
-        )
-        closed = [run for run in found if run.closed]
-        if closed:
-            self.listen.say(f"{len(closed)} runs of processes that are gone were closed.")
 
     def _open(self) -> None:
         """The journal to go on with, or a new one."""
