@@ -29,6 +29,7 @@ from lorarec.pipeline.events import (
     GATE,
     LOGS,
     RETRAIN,
+    SILENTLY,
     Event,
     add_domains,
     events,
@@ -95,7 +96,8 @@ def run_in_process(
     Raises:
         Exception: What the run ended with.
     """
-    return found.resolve_job_def(JOB).execute_in_process(instance=instance, partition_key=domain)
+    job = found.resolve_job_def(JOB)
+    return job.execute_in_process(instance=instance, partition_key=domain, run_config=SILENTLY)
 
 
 def _flow(settings: Settings, ask: Ask | None, clock: Callable[[], float]) -> dg.ResourceDefinition:
