@@ -32,7 +32,7 @@ def main() -> None:
     options = arguments.parse_args()
     header("Scheduled retraining")
     measures = Measures()
-    rounds = 4 if options.quick else 200 if options.full else 50
+    rounds = 1 if options.quick else 200 if options.full else 50
     parts = {"kills": lambda: kill_rounds(rounds, options.work.resolve(), measures)}
     for name in [options.only] if options.only else PARTS:
         parts[name]()

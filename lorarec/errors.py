@@ -20,6 +20,10 @@ class DataError(LorarecError):
     """The interaction logs do not hold what the column contract promises."""
 
 
+class NothingNewError(DataError):
+    """Logs hold no train row that an adapter has not been trained on yet."""
+
+
 class ConfigError(LorarecError):
     """A setting is unknown, out of range, or contradicts another."""
 

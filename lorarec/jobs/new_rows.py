@@ -12,7 +12,13 @@ from lorarec.data.later_split import goes_on
 from lorarec.data.prepared.manifest import is_prepared
 from lorarec.data.source import DataSource, absolute
 from lorarec.data.splits import SplitRecord
-from lorarec.errors import ConfigError, DataError, NotFoundError, did_you_mean
+from lorarec.errors import (
+    ConfigError,
+    DataError,
+    NotFoundError,
+    NothingNewError,
+    did_you_mean,
+)
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.lora.adapter import AdapterInfo
 from lorarec.models.artefact import BaseInfo
@@ -64,7 +70,8 @@ def new_rows(
     Raises:
         NotFoundError: The logs do not have the domain.
         ConfigError: The cut-offs are earlier, or the split is none by time.
-        DataError: No train row is new, the logs cannot be read, or a prepared data set does not
+        NothingNewError: No train row is new.
+        DataError: The logs cannot be read, or a prepared data set does not
             have the generation that the adapter was trained on.
     """
     domain = info.domain
@@ -96,7 +103,7 @@ def new_rows(
     train = fresh.filter(pl.col("split") == "train")
     if not train.height:
         where = [str(path) for path in paths] or base.data.paths
-        raise DataError(_nothing_new(info, split, given, fresh, where))
+        raise NothingNewError(_nothing_new(info, split, given, fresh, where))
     if split != info.split:  # what was held out then trains now
         again = [_read(each, info, split, SILENT) for each in known]
         old = [_numbered(each) for each in again if each is not None]

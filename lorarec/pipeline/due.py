@@ -42,6 +42,8 @@ class DomainFacts:
     """Of the adapter that it goes on from; None where it has none."""
     on_base: bool
     """Whether that is on the base of now."""
+    decidable: bool = True
+    """Whether it has a row since the cut-off, for the gate to decide on."""
     drift: float | None = None
 
 
@@ -53,7 +55,8 @@ class Due:
     reason: str
     """Why, or why not."""
     overdue: float = 0.0
-    """How many times over the threshold, from 1; what has nothing to serve with is `MISSING`."""
+    """How many times over the threshold, from 1; above `MISSING` without an adapter, and above half
+    of that without one on the base of now."""
 
 
 MISSING = 1e9
@@ -100,17 +103,20 @@ def domain_due(
     if domain.trained_at is None:
         if domain.rows < min_rows and not forced:
             return Due(False, f"{domain.rows:,} rows, below min_domain_rows = {min_rows:,}")
-        return Due(True, "no adapter", MISSING)
-    if not domain.on_base:
-        return Due(True, "the base changed", MISSING / 2)
-    if not domain.new_rows:
+    elif domain.on_base and not domain.new_rows:
         return Due(False, "no new rows")
+    if not domain.decidable:
+        return Due(False, "no row since the cut-off, for the gate to decide on")
+    new = domain.new_rows / settings.min_new_rows
+    if domain.trained_at is None:
+        return Due(True, "no adapter", MISSING + new)
+    if not domain.on_base:
+        return Due(True, "the base changed", MISSING / 2 + new)
     if forced:
         return Due(True, "asked for", 1.0)
     age = now - domain.trained_at
     if age < -TOLERANCE:
         return Due(True, _later(age), 1.0)
-    new = domain.new_rows / settings.min_new_rows
     rows = Due(True, f"{domain.new_rows:,} new rows", new) if new >= 1 else None
     found = _worst([rows, _age(age, settings.max_age_days), _drift(domain.drift, settings.drift)])
     if found is not None:

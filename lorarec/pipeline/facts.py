@@ -137,9 +137,15 @@ def base_facts(dataset: PreparedDataset, base: CurrentBase, with_drift: bool) ->
 
 
 def domain_facts(
-    dataset: PreparedDataset, adapters: Mapping[str, Lineage | None]
+    dataset: PreparedDataset, adapters: Mapping[str, Lineage | None], part: str
 ) -> dict[str, DomainFacts]:
-    """Every domain of the data set beside the adapter that it goes on from."""
+    """Domains of the data set beside the adapter that each goes on from.
+
+    Args:
+        dataset: As it is now.
+        adapters: By domain; None where it has none.
+        part: That the gate decides on.
+    """
     rows = dataset.domain_rows()
     had: dict[str, int] = {}
     for name, own in adapters.items():
@@ -147,16 +153,31 @@ def domain_facts(
             had[name] = rows_at(dataset, own.named.info.data_digest).get(name, 0)
     moved = {name: count for name, count in had.items() if 0 < count < rows[name]}
     drifts = _excess(_counts(dataset, moved)) if moved else {}
+    undecidable = _without_rows_since(dataset, part)
     return {
         name: DomainFacts(
             rows=rows[name],
             new_rows=rows[name] - had.get(name, 0),
             trained_at=own.trained_at if own else None,
             on_base=own.on_base if own else False,
+            decidable=name not in undecidable,
             drift=drifts.get(name),
         )
         for name, own in adapters.items()
     }
+
+
+def _without_rows_since(dataset: PreparedDataset, part: str) -> set[str]:
+    """Domains whose newest row is from before a part of a split by time."""
+    split = dataset.split
+    begins = None if split is None else {"valid": split.t_valid, "test": split.t_test}.get(part)
+    if begins is None:
+        return set()
+    newest: dict[str, int] = {}
+    for generation in dataset.manifest.generations:
+        for name, counts in generation.domains.items():
+            newest[name] = max(newest.get(name, 0), counts.last or 0)
+    return {name for name, last in newest.items() if last < begins}
 
 
 def _counts(dataset: PreparedDataset, had: Mapping[str, int], whole: bool = False) -> pl.DataFrame:

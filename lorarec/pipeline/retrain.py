@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,19 +14,14 @@ from lorarec.data.prepared.dataset import open_dataset
 from lorarec.errors import ConfigError, LorarecError, NotFoundError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline import history, telling
-from lorarec.pipeline.due import base_due, domain_due
-from lorarec.pipeline.facts import (
-    CurrentBase,
-    base_facts,
-    current_base,
-    domain_facts,
-    lineage,
-)
+from lorarec.pipeline.due import base_due
+from lorarec.pipeline.facts import CurrentBase, base_facts, current_base
 from lorarec.pipeline.gating import gate, gated
 from lorarec.pipeline.ingest import ingest, rows_there
 from lorarec.pipeline.leftovers import clear
 from lorarec.pipeline.lock import alone
 from lorarec.pipeline.page import write_page
+from lorarec.pipeline.planning import planned
 from lorarec.pipeline.points import reached, watched
 from lorarec.pipeline.publish import publish
 from lorarec.pipeline.reporting import FOLDER as REPORTS
@@ -37,7 +32,6 @@ from lorarec.pipeline.state import (
     DomainStep,
     Ingested,
     Journal,
-    in_turn,
     load,
     save,
 )
@@ -144,7 +138,11 @@ def at_work(
         )
     with alone(work):
         flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
-        flow.begin()
+        try:
+            flow.begin()
+        except Exception as error:
+            telling.alert(settings, telling.broken_off(error), listen)
+            raise
         yield flow
 
 
@@ -199,8 +197,9 @@ class Flow:
 
     def broken(self, error: Exception) -> None:
         """Keep what ended it before its end, and tell the webhook."""
-        self._save(error=f"{type(error).__name__}: {error}")
-        telling.alert(self.settings, telling.message(self.journal, []), self.listen)
+        with suppress(LorarecError):  # a disk that is full is what ended it, maybe
+            self._save(error=telling.words(error))
+        telling.alert(self.settings, telling.broken_off(error, self.journal.id), self.listen)
 
     def _step(self, name: str, do: Callable[[], T]) -> T:
         reached(f"step-{name}-before")
@@ -220,7 +219,7 @@ class Flow:
                 self.resumed, self.journal = True, last
                 self.listen.say(
                     f"Going on with the retraining {last.id}, which was broken off. What came "
-                    f"since waits for the next."
+                    f"since, and what is asked for now, waits for the next."
                 )
                 return
             before, waited = last.rows_before, last.waited  # nothing was done: its logs are new yet
@@ -263,29 +262,18 @@ class Flow:
         """Who is to be adapted, in which order; decided once."""
         if self.journal.domains is not None:
             return
-        dataset = open_dataset(Path(self.settings.pipeline.prepared), trusting=True)
-        names = sorted(dataset.domain_rows())
-        wanted = [name for name in names if not self.ask.domains or name in self.ask.domains]
-        adapters = {name: lineage(self.store, name, self.base) for name in wanted}
-        least = self.settings.data.min_domain_rows
-        steps, idle = {}, {}
-        for name, facts in domain_facts(dataset, adapters).items():
-            forced = self.ask.force_domains or name in self.ask.domains
-            found = domain_due(self.settings.pipeline, facts, self.journal.at, least, forced)
-            if not found.due:
-                idle[name] = found.reason
-                continue
-            steps[name] = DomainStep(
-                stage="due",
-                reason=found.reason,
-                overdue=found.overdue,
-                drift=facts.drift,
-                new_rows=facts.new_rows,
-            )
-        self.listen.say(
-            f"Due: {', '.join(f'{name} ({step.reason})' for name, step in steps.items()) or 'none'}"
+        steps, idle = planned(
+            self.settings,
+            self.store,
+            self.base,
+            self.journal.at,
+            self.journal.waited,
+            self.ask.domains,
+            self.ask.force_domains,
         )
-        self._save(domains=in_turn(steps, self.journal.waited), idle=idle)
+        told = ", ".join(f"{name} ({step.reason})" for name, step in steps.items())
+        self.listen.say(f"Due: {told or 'none'}.")
+        self._save(domains=steps, idle=idle)
 
     def _domain(self, name: str) -> None:
         """Train a domain and bring it to the gate; whatever goes wrong is its own matter."""
@@ -299,11 +287,7 @@ class Flow:
             if self._at(name).stage == "trained":
                 self._gate(name)
         except Exception as error:
-            text = (
-                str(error)
-                if isinstance(error, LorarecError)
-                else f"{type(error).__name__}: {error}"
-            )
+            text = telling.words(error)
             self.listen.say(f"Warning: {name} keeps what serves it: {text}")
             failed = self._at(name).model_copy(update={"stage": "failed", "error": text})
             self._keep(name, failed)

@@ -79,29 +79,49 @@ def _serving(store: Store, journal: Journal, name: str) -> dict[str, Any]:
     return {"version": number, "fresh_days": fresh}
 
 
+def words(error: Exception) -> str:
+    """An error as it is told: one of ours is a sentence already, another needs its kind."""
+    return str(error) if isinstance(error, LorarecError) else f"{type(error).__name__}: {error}"
+
+
 def message(journal: Journal, rows: list[Row]) -> dict[str, Any]:
-    """What a webhook gets."""
+    """What a webhook gets at the end of a retraining; every key is there each time."""
     verdicts: dict[str, int] = {}
     for row in rows:
         verdicts[row.verdict] = verdicts.get(row.verdict, 0) + 1
     failed = journal.failed
-    text = f"lorarec retraining {journal.id}: " + (
-        ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-        or "no domain"
-    )
-    if journal.error:
-        text += f"; ended by {journal.error}"
-    elif failed:
-        text += f"; failed: {', '.join(sorted(failed))}"
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    end = f"; failed: {', '.join(sorted(failed))}" if failed else ""
     return {
-        "text": text,
+        "text": f"lorarec retraining {journal.id}: {counted or 'no domain'}{end}",
         "retrain": journal.id,
         "at": datetime.fromtimestamp(journal.at, tz=UTC).isoformat(),
-        "ok": not failed and not journal.error,
-        "error": journal.error or None,
+        "ok": not failed,
+        "error": None,
         "verdicts": verdicts,
         "failed": failed,
         "postponed": sorted(journal.postponed),
+    }
+
+
+def broken_off(error: Exception, retrain: str | None = None) -> dict[str, Any]:
+    """What a webhook gets of a retraining that an error ended.
+
+    Args:
+        error: That.
+        retrain: Its id; None where it could not be begun.
+    """
+    told = words(error)
+    what = f"retraining {retrain} was broken off" if retrain else "a retraining could not be begun"
+    return {
+        "text": f"lorarec: {what}: {told}",
+        "retrain": retrain,
+        "at": None,
+        "ok": False,
+        "error": told,
+        "verdicts": {},
+        "failed": {},
+        "postponed": [],
     }
 
 

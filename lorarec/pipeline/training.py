@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorarec.config import Settings
-from lorarec.errors import DataError, LorarecError, NotFoundError
+from lorarec.errors import (
+    ArtifactError,
+    ConfigError,
+    LorarecError,
+    NotFoundError,
+    NothingNewError,
+)
 from lorarec.jobs.adapt_now import adapt_now
 from lorarec.jobs.continuing import continue_adapter
 from lorarec.jobs.listener import SILENT, Listener
@@ -122,9 +128,7 @@ def train_domain(
         return _rebased(settings, store, domain, base, parent, listen)
     try:
         went = continue_adapter(settings, domain, parent.named.name, store, base.uri, listen=listen)
-    except DataError as error:
-        if "is new" not in str(error):
-            raise
+    except NothingNewError:
         listen.say(f"{domain} {NOTHING_NEW}.")
         return None
     return Trained(went.run, went.adapter.info.digest, CONTINUE, went.stored)
@@ -134,10 +138,11 @@ def _rebased(
     settings: Settings, store: Store, domain: str, base: CurrentBase, parent: Lineage,
     listen: Listener,
 ) -> Trained:  # fmt: skip
-    """The adapter brought to another base; begun anew there where its own base is gone."""
+    """The adapter brought to another base; begun anew there where it cannot be, as when its own
+    base is gone."""
     try:
         done = rebase(settings, store, parent.named.name, base.uri, listen=listen).done[0]
-    except NotFoundError as error:
+    except (NotFoundError, ArtifactError, ConfigError) as error:
         listen.say(f"Warning: {domain} begins anew: {error}")
         adapted = adapt_now(settings, domain, store, base.uri, listen)
         return Trained(adapted.run, adapted.adapter.info.digest, ADAPT, adapted.stored)

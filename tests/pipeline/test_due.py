@@ -50,7 +50,7 @@ def test_a_domain_is_due_by_new_rows(rows: int, due: bool) -> None:
 def test_a_domain_without_an_adapter_waits_for_enough_rows() -> None:
     young = DomainFacts(rows=40, new_rows=40, trained_at=None, on_base=False)
     assert "below min_domain_rows" in domain_due(POLICY, young, NOW, 100).reason
-    assert domain_due(POLICY, replace(young, rows=400), NOW, 100).overdue == MISSING
+    assert domain_due(POLICY, replace(young, rows=400), NOW, 100).overdue > MISSING
 
 
 def test_a_changed_base_makes_a_domain_due_without_new_rows() -> None:
@@ -85,3 +85,16 @@ def test_a_clock_that_went_back_makes_due_once_and_never_for_ever(ahead: int) ->
 @given(skew=st.integers(-3600, 3600))
 def test_clocks_may_differ_a_little(skew: int) -> None:
     assert not domain_due(POLICY, replace(KNOWN, trained_at=NOW + skew), NOW, 1).due
+
+
+def test_a_domain_without_a_row_to_decide_on_is_not_trained() -> None:
+    silent = replace(KNOWN, new_rows=500, decidable=False)
+    assert "for the gate to decide on" in domain_due(POLICY, silent, NOW, 1).reason
+    assert not domain_due(POLICY, replace(silent, on_base=False), NOW, 1).due
+    assert not domain_due(POLICY, replace(silent, trained_at=None), NOW, 1).due
+
+
+def test_of_domains_whose_base_changed_the_one_with_more_new_rows_comes_first() -> None:
+    few, many = (replace(KNOWN, on_base=False, new_rows=rows) for rows in (10, 500))
+    overdue = [domain_due(POLICY, facts, NOW, 1).overdue for facts in (few, many)]
+    assert overdue[0] < overdue[1] < MISSING

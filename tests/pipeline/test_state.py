@@ -9,7 +9,16 @@ import pytest
 
 from lorarec.errors import ArtifactError, StoreError
 from lorarec.pipeline.lock import alone, is_held
-from lorarec.pipeline.state import NAME, BaseStep, DomainStep, Ingested, Journal, load, save
+from lorarec.pipeline.state import (
+    NAME,
+    BaseStep,
+    DomainStep,
+    Ingested,
+    Journal,
+    in_turn,
+    load,
+    save,
+)
 
 AT = 1_800_000_000
 
@@ -91,3 +100,9 @@ def test_a_second_retraining_is_refused_and_the_lock_goes_with_its_process(tmp_p
     with alone(tmp_path):
         assert is_held(tmp_path)
     assert not is_held(tmp_path)
+
+
+def test_domains_in_turn_are_told_by_waiting_then_by_what_is_overdue() -> None:
+    steps = {"a": step(overdue=1.0), "b": step(overdue=5.0), "c": step(overdue=2.0)}
+    assert list(in_turn(steps, {})) == ["b", "c", "a"]
+    assert list(in_turn(steps, {"a": 1, "c": 2})) == ["c", "a", "b"]

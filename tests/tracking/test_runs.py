@@ -249,3 +249,14 @@ def test_a_text_takes_the_place_of_the_one_before(store: Store) -> None:
             run.log_text("best.toml", text)
     folder = Path(find_run(store, run.id).artifact_uri)
     assert [path.read_text() for path in folder.iterdir()] == ["two"]
+
+
+def test_a_marked_store_begins_runs_with_its_tags_and_theirs_go_first(store: Store) -> None:
+    marked = store.marked(standard_tags(retrain="r1", domain="books"))
+    with marked.run("x", "adapt", tags=standard_tags(domain="games")) as run:
+        pass
+    with store.run("y", "adapt") as other:
+        pass
+    found = find_run(store, run.id)
+    assert (found.tag("retrain"), found.domain) == ("r1", "games")
+    assert find_run(store, other.id).tag("retrain") is None

@@ -133,12 +133,13 @@ def test_the_same_file_is_not_taken_twice(dataset: PreparedDataset, logs: Path) 
     assert (added.rows, added.dataset.digest) == (0, dataset.digest)
 
 
-def test_cut_offs_move_when_told(dataset: PreparedDataset) -> None:
+@pytest.mark.parametrize("given", [["logs.parquet"], []], ids=["known logs", "no logs"])
+def test_cut_offs_move_when_told(dataset: PreparedDataset, given: list[str]) -> None:
     split = dataset.split
     assert split is not None
     assert split.t_valid is not None
-    known = dataset.folder.parent / "logs.parquet"
-    moved = append(dataset.folder, [known], cutoffs=(split.t_valid - DAY, split.t_valid))
+    known = [dataset.folder.parent / name for name in given]
+    moved = append(dataset.folder, known, cutoffs=(split.t_valid - DAY, split.t_valid))
     found = moved.dataset.split
     assert found is not None
     assert (found.t_valid, found.t_test) == (split.t_valid - DAY, split.t_valid)
