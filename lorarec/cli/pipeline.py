@@ -119,7 +119,7 @@ def status(settings: Settings, as_json: bool) -> None:
         )
         for row in found.domains.values()
     ]
-    columns = ("domain", "when", "verdict", "recall", "version", "fresh days", "next")
+    columns = ("domain", "when", "verdict", "recall", "version", "days behind", "next")
     print_table(columns, rows, whole=("domain", "when", "next"))
     if found.running:
         say(f"The retraining {found.journal.id} is at work.")

@@ -15,6 +15,7 @@ from lorarec.errors import ConfigError, DataError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline.due import DAY
 from lorarec.pipeline.state import Ingested
+from lorarec.pipeline.watermark import remember, stamps, unseen
 
 
 def rows_there(settings: Settings) -> int:
@@ -44,11 +45,13 @@ def ingest(settings: Settings, now: int, before: int, listen: Listener = SILENT)
     paths = _named(settings)
     refused: dict[str, str] = {}
     if is_prepared(folder):
-        dataset = _append(folder, paths, refused, listen)
+        dataset = _append(settings, folder, paths, refused, listen)
     else:
         for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a prepare that was killed
             shutil.rmtree(left, ignore_errors=True)
+        read = stamps(file.path for file in find_files(paths))
         dataset = prepare(paths, folder, options_of(settings))
+        remember(Path(settings.pipeline.work), dataset, read)
     _tell_future(dataset, now, listen)
     dataset = _moved(settings, dataset, now, listen)
     added = len(dataset) - before
@@ -91,31 +94,48 @@ def _named(settings: Settings) -> list[Path]:
 
 
 def _append(
-    folder: Path, paths: Sequence[Path], refused: dict[str, str], listen: Listener
+    settings: Settings,
+    folder: Path,
+    paths: Sequence[Path],
+    refused: dict[str, str],
+    listen: Listener,
 ) -> PreparedDataset:
     """All new files at once; where some cannot be taken, one after the other."""
+    work, dataset = Path(settings.pipeline.work), open_dataset(folder, trusting=True)
+    if options_of(settings) != dataset.manifest.options:
+        listen.say(
+            f"Warning: [data] or the seed has changed since {folder} was made, which goes on as it "
+            f"began. To begin anew, name another folder: [pipeline] prepared."
+        )
     found: list[Path] = []
     for path in paths:
         try:
             found += [file.path for file in find_files(path)]
         except DataError as error:
             listen.say(f"Warning: no logs at {path}: {error}")
+    found = unseen(work, dataset, found)
     if not found:
-        return open_dataset(folder, trusting=True)
+        return dataset
+    read = stamps(found)
     try:
-        return append(folder, found).dataset
+        dataset = append(folder, found).dataset
     except DataError as error:
         if len(found) == 1:
-            refused[str(found[0])] = str(error)
-            listen.say(f"Warning: {found[0]} was not taken: {error}")
-            return open_dataset(folder, trusting=True)
-    for file in found:
-        try:
-            append(folder, [file])
-        except DataError as error:
-            refused[str(file)] = str(error)
-            listen.say(f"Warning: {file} was not taken: {error}")
-    return open_dataset(folder, trusting=True)
+            _refuse(found[0], error, refused, listen)
+        for file in found if len(found) > 1 else []:
+            try:
+                append(folder, [file])
+            except DataError as broken:
+                _refuse(file, broken, refused, listen)
+        dataset = open_dataset(folder, trusting=True)
+    left = {str(Path(name).resolve()) for name in refused}
+    remember(work, dataset, {name: stamp for name, stamp in read.items() if name not in left})
+    return dataset
+
+
+def _refuse(file: Path, error: DataError, refused: dict[str, str], listen: Listener) -> None:
+    refused[str(file)] = str(error)
+    listen.say(f"Warning: {file} was not taken: {error}")
 
 
 def newest_row(dataset: PreparedDataset, now: int) -> int | None:

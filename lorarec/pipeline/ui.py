@@ -121,7 +121,9 @@ def serving(settings: Settings, port: int, listen: Listener = SILENT) -> Iterato
             listen.say(f"{brought} retrainings of the history were brought over to Dagster.")
         command = [sys.executable, "-m", "dagster", "dev", "-f", str(home / CODE)]
         command += ["-h", HOST, "-p", str(port), "-d", str(Path.cwd())]
-        with child_server("Dagster's page", command, environ, port, "/server_info") as process:
+        with child_server(
+            "Dagster's page", command, environ, port, "/server_info", ends_its_own=True
+        ) as process:
 
             def wait() -> None:
                 work = Path(settings.pipeline.work)

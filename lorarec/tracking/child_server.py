@@ -21,7 +21,12 @@ SECONDS_TO_STOP = 10.0
 
 @contextmanager
 def child_server(
-    name: str, command: Sequence[str], environ: Mapping[str, str], port: int, health: str
+    name: str,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    port: int,
+    health: str,
+    ends_its_own: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a server, wait until it answers, and end it with all that it started.
 
@@ -31,6 +36,7 @@ def child_server(
         environ: Its whole environment.
         port: TCP port, which `check_port` has passed.
         health: Path of a page that is there once it is up.
+        ends_its_own: Whether the server ends what it started when it alone is asked to.
 
     Yields:
         The server's process, which answers.
@@ -54,7 +60,7 @@ def child_server(
                 )
             yield process
         finally:
-            _stop(process)
+            _stop(process, ends_its_own)
 
 
 def check_port(port: int, command: str, other: int) -> None:
@@ -97,12 +103,14 @@ def _answers(process: subprocess.Popen[bytes], port: int, health: str) -> bool:
     return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], ends_its_own: bool) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+        (os.kill if ends_its_own else os.killpg)(process.pid, signal.SIGTERM)
     try:
         process.wait(SECONDS_TO_STOP)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    with suppress(ProcessLookupError):  # what is left of its session, if anything
+        os.killpg(process.pid, signal.SIGKILL)

@@ -43,7 +43,7 @@ from lorarec.data.prepared.writing import (
     write_generation,
 )
 from lorarec.data.splits import SplitRecord
-from lorarec.errors import DataError
+from lorarec.errors import PassingError
 from lorarec.storage import atomic_dir, refused, remove_beside
 
 
@@ -110,7 +110,8 @@ def append(
 
     Raises:
         ContractError: New rows break the contract and bad rows are not left out.
-        DataError: Another append is at work, a file cannot be read, or a cut-off makes no sense.
+        PassingError: Another append is at work.
+        DataError: A file cannot be read, or a cut-off makes no sense.
         StoreError: The disk refused. The data set is as it was then.
     """
     moves = cutoffs is not None or move_cutoff
@@ -232,7 +233,7 @@ def _alone(folder: Path) -> Iterator[None]:
             lock = stack.enter_context(open(folder / ".lock", "w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataError(
+            raise PassingError(
                 f"Another process is appending to {folder}. Expected to be alone; wait until it "
                 f"has ended, then run the command again."
             ) from error

@@ -27,7 +27,7 @@ from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
 from lorarec.data.prepared.manifest import NAME, Options
 from lorarec.data.splits import apply_split, split_logs
 from lorarec.data.synthetic import make_logs
-from lorarec.errors import ArtifactError, DataError, StoreError
+from lorarec.errors import ArtifactError, DataError, PassingError, StoreError
 from lorarec.record import sealed
 
 DAY = 86_400
@@ -234,7 +234,7 @@ def test_an_edited_manifest_is_refused(dataset: PreparedDataset) -> None:
 def test_a_second_append_at_the_same_time_is_refused(dataset: PreparedDataset, logs: Path) -> None:
     with open(dataset.folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="Another process is appending"):
+        with pytest.raises(PassingError, match="Another process is appending"):
             append(dataset.folder, [logs])
 
 
