@@ -20,7 +20,7 @@ from typing import TypeVar
 import dagster as dg
 
 from lorarec.config import Settings, load_settings
-from lorarec.jobs.listener import Listener
+from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline.events import (
     ADAPTER,
     BASE,
@@ -102,7 +102,7 @@ def run_in_process(
 
 def _flow(settings: Settings, ask: Ask | None, clock: Callable[[], float]) -> dg.ResourceDefinition:
     def held(context: dg.InitResourceContext) -> Iterator[Flow]:
-        say = context.log.info if context.log else print
+        say = context.log.info if context.log else SILENT.say
         store = open_store(settings.tracking)
         with at_work(settings, store, int(clock()), ask, Listener(say=say)) as flow:
             yield flow
