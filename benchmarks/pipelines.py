@@ -1,4 +1,4 @@
-"""Scheduled retraining: what is lost where it is killed.
+"""Scheduled retraining: what is lost where it is killed, and what an orchestrator costs.
 
     python benchmarks/pipelines.py [--json FILE] [--quick | --full] [--only PART]
 
@@ -10,6 +10,8 @@ alias move or a step. After one plain rerun everything must be as after the run 
 rows and digest of the data set, vocabularies, digests of bases and adapters, versions, aliases,
 verdicts, the number of trainings; no temporary file and no RUNNING run may be left; and a reader
 that loads `models:/lorarec-<domain>@champion` all the time may never fail.
+
+`orchestrator`: a retraining by Dagster in this process beside the plain function calls, in turn.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import Measures, header, parser
-from benchmarks.pipeline_kills import kill_rounds
+from benchmarks.orchestrator import orchestrator
+from benchmarks.pipeline_kills import SETTINGS, kill_rounds
 
-PARTS = ("kills",)
+PARTS = ("kills", "orchestrator")
 
 
 def main() -> None:
@@ -33,7 +36,11 @@ def main() -> None:
     header("Scheduled retraining")
     measures = Measures()
     rounds = 1 if options.quick else 200 if options.full else 50
-    parts = {"kills": lambda: kill_rounds(rounds, options.work.resolve(), measures)}
+    work, pairs = options.work.resolve(), 1 if options.quick else 9
+    parts = {
+        "kills": lambda: kill_rounds(rounds, work, measures),
+        "orchestrator": lambda: orchestrator(pairs, work, SETTINGS, measures),
+    }
     for name in [options.only] if options.only else PARTS:
         parts[name]()
     measures.finish(options.json)

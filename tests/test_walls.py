@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "mlflow", "faiss", "polars", "scipy", "implicit", "optuna", "ray")
+HEAVY = ("torch", "mlflow", "faiss", "polars", "scipy", "implicit", "optuna", "ray", "dagster")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

@@ -60,6 +60,14 @@ def overridden(keys: Collection[str]) -> str | None:
     return next((text for text in texts if text.partition("=")[0].strip() in keys), None)
 
 
+def given() -> list[str]:
+    """`--config` and `--set` of the running command, as another one takes them."""
+    meta = click.get_current_context().meta
+    file: Path | None = meta.get(_FILE)
+    words = [] if file is None else ["--config", str(file)]
+    return words + [word for text in meta.get(_OVERRIDES, ()) for word in ("--set", text)]
+
+
 def _resolving(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lorarec.cli.output import NOTHING, print_json, print_table, say
+from lorarec.cli.pipeline_serve import serve
+from lorarec.cli.pipeline_ui import ui
 from lorarec.cli.shared import CONTEXT, json_option
 
 if TYPE_CHECKING:
@@ -33,8 +35,13 @@ def pipeline() -> None:
     Example:
       lorarec pipeline run
       lorarec pipeline status
+      lorarec pipeline serve --cron "0 3 * * *"
       lorarec pipeline backfill --from 2026-01-01 --to 2026-02-01
     """
+
+
+for command in (serve, ui):
+    pipeline.add_command(command)
 
 
 @pipeline.command(context_settings=CONTEXT)

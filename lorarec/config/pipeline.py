@@ -77,6 +77,11 @@ class Pipeline(Section):
     keep: int = Field(default=10, ge=1)
     """How many of the newest pages and reports are kept, and of each domain indexes."""
 
+    keep_adapters: int | None = Field(default=None, ge=1)
+    """How many of the newest versions and adapters of each domain stay in the store, and how many
+    bases, as by `lorarec gc --keep`; what serves, or would after a rollback, stays besides. None
+    removes nothing."""
+
     @field_validator("webhook")
     @classmethod
     def _http(cls, value: SecretStr | None) -> SecretStr | None:

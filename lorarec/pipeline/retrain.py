@@ -14,6 +14,7 @@ from lorarec.data.prepared.dataset import open_dataset
 from lorarec.errors import ConfigError, LorarecError, NotFoundError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline import history, telling
+from lorarec.pipeline.collect import collect
 from lorarec.pipeline.due import base_due
 from lorarec.pipeline.facts import CurrentBase, base_facts, current_base
 from lorarec.pipeline.gating import gate, gated
@@ -187,6 +188,7 @@ class Flow:
                 self._domain(name)
             self._step("publish", self._publish)
             self._step("report", self._report)
+            self._step("collect", self._collect)
         except Exception as error:
             self.broken(error)
             raise
@@ -352,6 +354,10 @@ class Flow:
             self.listen.say(f"Warning: no report: {found}")
             error = str(found)
         self._save(reported=True, report_error=error)
+
+    def _collect(self) -> None:
+        keep = self.settings.pipeline.keep_adapters
+        self._save(collect_error=collect(self.store, self.work, keep, self.listen))
 
     def _tell(self) -> tuple[list[history.Row], Path | None]:
         rows = telling.rows_of(self.settings, self.store, self.journal)

@@ -115,6 +115,8 @@ class Journal(Record):
     reported: bool = False
     report_error: str = ""
     """Why there is no report, where one was asked for."""
+    collect_error: str = ""
+    """Why what no release needs stayed, where it was to go."""
     told: bool = False
     """Whether history and page have it."""
 
@@ -156,6 +158,8 @@ class Journal(Record):
         found |= self.unbuilt
         if self.report_error:
             found["report"] = self.report_error
+        if self.collect_error:
+            found["old adapters"] = self.collect_error
         return found | {name: step.error for name, step in steps if step.stage == "failed"}
 
 

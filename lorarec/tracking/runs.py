@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import math
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,7 @@ from lorarec.tracking.inputs import Input
 from lorarec.tracking.interrupts import held
 from lorarec.tracking.processes import own_tags
 from lorarec.tracking.refusals import refusals
-from lorarec.tracking.surroundings import WATCHED, environment, watched
+from lorarec.tracking.surroundings import WATCHED, environment, program_tags, watched
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -308,7 +305,8 @@ def started(
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of run; there are {list(KINDS)}")
     own = {key: str(value)[:MAX_TAG] for key, value in tags.items() if value is not None}
-    given = {**_own_tags(kind), **own}
+    begun = {f"{TAG}kind": kind, "mlflow.source.name": f"lorarec {kind}"}
+    given = {**begun, **own_tags(), **program_tags(), **own}
     if parent is not None:
         given[PARENT] = parent
 
@@ -377,20 +375,6 @@ def local_folder(uri: str) -> Path | None:
     """The folder of a local artifact URI; None for a remote one."""
     path = uri.removeprefix("file://")
     return Path(path) if path.startswith("/") else None
-
-
-def _own_tags(kind: str) -> dict[str, str]:
-    tags = {f"{TAG}kind": kind, "mlflow.source.name": f"lorarec {kind}", **own_tags()}
-    with suppress(PackageNotFoundError):
-        tags[f"{TAG}version"] = version("lorarec")
-    with suppress(OSError, KeyError, ImportError):
-        tags["mlflow.user"] = getpass.getuser()
-    with suppress(OSError, subprocess.SubprocessError):
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True
-        )
-        tags[f"{TAG}git_sha"] = found.stdout.strip()
-    return tags
 
 
 def _without_nan(value: Any) -> Any:

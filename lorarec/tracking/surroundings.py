@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -43,6 +45,21 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": dict(sorted(found.items(), key=lambda pair: pair[0].lower())),
     }
+
+
+def program_tags() -> dict[str, str]:
+    """Version and commit of the program, and who runs it, as far as they can be told."""
+    tags = {}
+    with suppress(PackageNotFoundError):
+        tags["lorarec.version"] = version("lorarec")
+    with suppress(OSError, KeyError, ImportError):
+        tags["mlflow.user"] = getpass.getuser()
+    with suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True
+        )
+        tags["lorarec.git_sha"] = found.stdout.strip()
+    return tags
 
 
 @contextmanager

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorarec.config import Tracking
-from lorarec.errors import ConfigError, StoreError
+from lorarec.tracking.child_server import HOST, check_port, child_server, ended
 from lorarec.tracking.database import check_database, database_path, reading_uri
 from lorarec.tracking.quiet import QUIET
 from lorarec.tracking.reach import without_password
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.store import open_store, tracking_uri
-
-HOST = "127.0.0.1"
-SECONDS_TO_START = 120.0
-SECONDS_TO_STOP = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,11 +35,7 @@ class Server:
 
     def wait(self) -> int:
         """Wait until the server ends by itself; its exit status."""
-        # In steps: with Polars loaded, Ctrl-C lets a system call go on that it came in, so that a
-        # plain wait would not hear of it before the server has ended.
-        while (status := self.process.poll()) is None:
-            time.sleep(0.1)
-        return status
+        return ended(self.process)
 
 
 def ui_address(tracking: Tracking) -> str | None:
@@ -69,7 +56,7 @@ def serving(tracking: Tracking, port: int) -> Iterator[Server]:
         ConfigError: The port is occupied.
         StoreError: The store is broken, or the server did not come up.
     """
-    _check_port(port)
+    check_port(port, "lorarec ui", 5001)
     uri = tracking_uri(tracking)
     database = database_path(uri)
     if database is None or not database.exists():
@@ -84,60 +71,5 @@ def serving(tracking: Tracking, port: int) -> Iterator[Server]:
     quiet = {name: value for name, value in QUIET.items() if name != "MLFLOW_LOGGING_LEVEL"}
     environ = {**quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
     environ["MLFLOW_BACKEND_STORE_URI"] = reading_uri(uri)  # its password is not for all to see
-    with tempfile.TemporaryFile() as log:
-        # A session of its own, so that the server's workers end with it and not after it.
-        process = subprocess.Popen(
-            command, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            if not _answers(process, port):
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines()
-                raise StoreError(
-                    f"The MLflow UI did not come up on {address} within {SECONDS_TO_START:.0f} s. "
-                    f"Expected it to answer; it last said: {' | '.join(said[-3:]) or 'nothing'}"
-                )
-            yield Server(address, without_password(uri), process)
-        finally:
-            _stop(process)
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as client, socket.socket() as server:
-        client.settimeout(1.0)
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken = client.connect_ex((HOST, port)) == 0
-            if not taken:
-                server.bind((HOST, port))
-        except OSError:
-            taken = True
-    if taken:
-        raise ConfigError(
-            f"Port {port} on {HOST} cannot be had: something else uses it. Expected a free port. "
-            f"Choose another: lorarec ui --port {port + 1 if port < 65535 else 5001}"
-        )
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection(HOST, port, timeout=5)
-        with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/health")
-            if connection.getresponse().status == http.client.OK:
-                return True
-        connection.close()
-        time.sleep(0.2)
-    return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(SECONDS_TO_STOP)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with child_server("The MLflow UI", command, environ, port, "/health") as process:
+        yield Server(address, without_password(uri), process)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from naming import contents, naming
 from world import World, copied, store_in
 
 from lorarec.data.forgotten import Forgotten
@@ -38,27 +38,6 @@ from lorarec.tracking.versions import find_version
 
 CHAMPION = "models:/lorarec-books@champion"
 Scores = dict[str, np.ndarray[Any, Any]]
-
-
-def everything(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """All bytes of all files below a folder; of parquet what it holds too."""
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file():
-            continue
-        content = path.read_bytes()
-        if path.suffix == ".parquet":
-            content += pl.read_parquet(path, glob=False).write_ndjson().encode()
-        yield path, content
-
-
-def naming(folder: Path, text: str) -> list[Path]:
-    return [path for path, content in everything(folder) if text.encode() in content]
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    """All but the database, whose bytes move when it is read, and locks."""
-    found = {path: content for path, content in everything(folder) if path.name != ".lock"}
-    return {path: content for path, content in found.items() if "mlflow.db" not in path.name}
 
 
 def renamed(frame: pl.DataFrame) -> pl.DataFrame:

@@ -50,6 +50,18 @@ def test_a_day_later_adapters_go_on_and_the_base_stays(plant: Plant) -> None:
     assert kinds(plant) == {"pretrain": 1, "adapt": 4, "gate": 4}
 
 
+def test_old_adapters_go_where_that_is_asked_for_and_the_champion_stays(plant: Plant) -> None:
+    first = next(run for run in recent_runs(plant.store) if run.kind == "adapt")
+    for number in (1, 2, 3):
+        plant.write(f"day{number}.parquet", plant.day(number))
+        found = plant.run(number, settings={"pipeline.keep_adapters": 1})
+        assert not found.left_undone
+    left = {run.run_id for run in recent_runs(plant.store, 500)}
+    assert first.run_id not in left
+    assert {name: plant.champion(name) for name in ("books", "games")} == {"books": 4, "games": 4}
+    assert {found.number for found in versions(plant.store, "lorarec-books")} == {3, 4}
+
+
 def test_challenger_and_champion_are_judged_after_the_challengers_cut_off(plant: Plant) -> None:
     plant.write("day1.parquet", plant.day(1).vstack(plant.day(2)).vstack(plant.day(3)))
     found = plant.run(3)
