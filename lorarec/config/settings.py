@@ -144,6 +144,10 @@ def _source(key: str, sources: Mapping[str, str]) -> str:
     return " and ".join(sorted(inner or outer)) or "the settings"
 
 
+SECRETS = ("pipeline.webhook",)
+"""Settings whose value no message shows: whoever has it may use it."""
+
+
 def _sentence(details: ErrorDetails, sources: Mapping[str, str]) -> str:
     path = [str(part) for part in details["loc"]]
     key = ".".join(part for part in path if not part.isdigit())
@@ -156,7 +160,7 @@ def _sentence(details: ErrorDetails, sources: Mapping[str, str]) -> str:
     elif details["type"] == "string_pattern_mismatch":
         expected = "auto, cpu, mps, cuda or cuda:N"
     found = details["input"]
-    shown = "" if isinstance(found, dict) else f" is {found!r}"
+    shown = "" if isinstance(found, dict) or key in SECRETS else f" is {found!r}"
     end = "" if expected.endswith("?") else "."
     return (
         f"Setting {key}{shown} in {where}: expected {expected}{end}{_choice(details)} "

@@ -11,6 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """urllib would follow a redirect by GET, without the message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 def post(url: str, message: Mapping[str, Any], timeout: float) -> str:
     """POST a message as JSON, and wait so long at most for the whole answer.
 
@@ -42,11 +52,13 @@ def _send(url: str, message: Mapping[str, Any], timeout: float) -> str:
             headers={"Content-Type": "application/json", "User-Agent": "lorarec"},
             method="POST",
         )
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with _OPENER.open(request, timeout=timeout) as answer:
             answer.read(1)
     except urllib.error.HTTPError as error:
         return f"it answered {error.code} {error.reason}"
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        return f"it cannot be reached: {reason}"
+    except (ValueError, http.client.HTTPException) as error:
+        # Whose words may hold the URL, which is a secret.
+        return f"it cannot be reached: {type(error).__name__}; is the URL whole?"
+    except OSError as error:
+        return f"it cannot be reached: {getattr(error, 'reason', None) or error}"
     return ""

@@ -16,6 +16,7 @@ from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline.due import DAY
 from lorarec.pipeline.state import Ingested
 from lorarec.pipeline.watermark import remember, stamps, unseen
+from lorarec.storage import sha256_file
 
 
 def rows_there(settings: Settings) -> int:
@@ -113,10 +114,10 @@ def _append(
             found += [file.path for file in find_files(path)]
         except DataError as error:
             listen.say(f"Warning: no logs at {path}: {error}")
-    found = unseen(work, dataset, found)
+    read = stamps(found := unseen(work, dataset, found))
+    found = _unchanged(dataset, found, refused, listen)
     if not found:
         return dataset
-    read = stamps(found)
     try:
         dataset = append(folder, found).dataset
     except DataError as error:
@@ -131,6 +132,26 @@ def _append(
     left = {str(Path(name).resolve()) for name in refused}
     remember(work, dataset, {name: stamp for name, stamp in read.items() if name not in left})
     return dataset
+
+
+def _unchanged(
+    dataset: PreparedDataset, files: Sequence[Path], refused: dict[str, str], listen: Listener
+) -> list[Path]:
+    """Files but those that were taken with other bytes, whose rows would be taken twice."""
+    sources = [each for generation in dataset.manifest.generations for each in generation.sources]
+    taken, bytes_taken = {each.path for each in sources}, {each.sha256 for each in sources}
+    kept = []
+    for file in files:
+        if str(file.resolve()) in taken and sha256_file(file) not in bytes_taken:
+            why = DataError(
+                f"{file} has changed since its rows were taken. Expected logs that stay as they "
+                f"are, as rows that are in it still would be taken twice; write what is new to a "
+                f"file of another name, and move this one away."
+            )
+            _refuse(file, why, refused, listen)
+        else:
+            kept.append(file)
+    return kept
 
 
 def _refuse(file: Path, error: DataError, refused: dict[str, str], listen: Listener) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from lorarec.errors import StoreError
 from lorarec.storage import refused
 
 NAME = "lock"
+SECONDS = 1.0
+"""How long a retraining waits for the lock before it says that another one is at work."""
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def alone(work: Path) -> Iterator[None]:
         try:
             work.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(open(work / NAME, "a+"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold(lock)
         except BlockingIOError as error:
             lock.seek(0)
             holder = lock.read().strip()
@@ -39,7 +43,22 @@ def alone(work: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+
+
+def _hold(lock: IO[str]) -> None:
+    """Take the lock; `is_held`, which holds it for a moment, is waited for."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def is_held(work: Path) -> bool:

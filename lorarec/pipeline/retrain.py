@@ -189,11 +189,11 @@ class Flow:
             self._step("publish", self._publish)
             self._step("report", self._report)
             self._step("collect", self._collect)
+            rows, page = self._step("tell", self._tell)
+            self._save(finished=True, told=True, error="")
         except Exception as error:
             self.broken(error)
             raise
-        rows, page = self._step("tell", self._tell)
-        self._save(finished=True, told=True, error="")
         alert = telling.alert(self.settings, telling.message(self.journal, rows), self.listen)
         return Retrained(self.journal, rows, self.resumed, page, alert)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lorarec.config import Settings
-from lorarec.errors import LorarecError
+from lorarec.errors import LorarecError, NotFoundError
 from lorarec.evaluation.metrics import metric_key
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import find_adapter
@@ -55,7 +55,10 @@ def _measured(settings: Settings, store: Store, step: DomainStep) -> dict[str, A
     """Recall and coverage of what serves since, out of the run of the gate."""
     if not step.gate_run:
         return {}
-    metrics = find_run(store, step.gate_run.removeprefix("runs:/")).metrics
+    try:
+        metrics = find_run(store, step.gate_run.removeprefix("runs:/")).metrics
+    except NotFoundError:  # deleted since: what it measured is lost, and nothing else
+        return {}
     cut, arm = settings.gate.cut, SERVES[step.decision]
     if arm == "base" and step.before is not None:
         arm = "champion"  # a champion that is worse than the base is told of, and serves on

@@ -45,11 +45,11 @@ import os
 
 from lorarec.pipeline.definitions import definitions
 
-# The webhook is not for a file: whoever has it may write there.
-KEPT = {{name: value for name, value in os.environ.items() if name == {webhook!r}}}
+# These may hold a password, and are not for a file.
+KEPT = {{name: value for name, value in os.environ.items() if name in {secret!r}}}
 defs = definitions({file!r}, environ=KEPT)
 '''
-WEBHOOK = "LORAREC_PIPELINE__WEBHOOK"
+WEBHOOK, STORE = "LORAREC_PIPELINE__WEBHOOK", "LORAREC_TRACKING__URI"
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ def prepare_home(settings: Settings) -> Path:
     home = (Path(settings.pipeline.work) / HOME).absolute()
     sections = tuple(type(settings).model_fields)
     pipeline = settings.pipeline.model_copy(update={"webhook": None})
-    plain = settings.model_copy(update={"pipeline": pipeline})
+    tracking = settings.tracking.model_copy(update={"uri": type(settings.tracking)().uri})
+    plain = settings.model_copy(update={"pipeline": pipeline, "tracking": tracking})
     write_text(home / SETTINGS, toml_text(plain, sections))
-    write_text(home / CODE, LOADS.format(file=str(home / SETTINGS), webhook=WEBHOOK))
+    write_text(home / CODE, LOADS.format(file=str(home / SETTINGS), secret=(WEBHOOK, STORE)))
     if not (home / INSTANCE).exists():
         write_text(home / INSTANCE, CONFIG)
     return home
@@ -121,6 +122,8 @@ def serving(settings: Settings, port: int, listen: Listener = SILENT) -> Iterato
     environ = {**os.environ, **QUIET, "DAGSTER_HOME": str(home)}
     if (webhook := settings.pipeline.webhook) is not None:
         environ[WEBHOOK] = webhook.get_secret_value()
+    if settings.tracking.uri:
+        environ[STORE] = settings.tracking.uri
     os.environ.update(QUIET)
     from lorarec.pipeline.events import bring_over, opened
 

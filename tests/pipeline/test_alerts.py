@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lorarec.config import Settings
+from lorarec.errors import ConfigError
 from lorarec.pipeline.alerts import post
 
 
@@ -64,5 +66,19 @@ def test_no_network_is_told() -> None:
     assert "cannot be reached" in post(f"http://127.0.0.1:{port}/", {}, 5)
 
 
-def test_a_broken_url_is_told() -> None:
-    assert post("http://[/", {}, 5)
+@pytest.mark.parametrize("url", ["http://[secret/", "http://127.0.0.1:1/secret token"])
+def test_a_broken_url_is_told_and_not_shown(url: str) -> None:
+    told = post(url, {}, 5)
+    assert "cannot be reached" in told
+    assert "secret" not in told
+
+
+def test_a_redirect_is_no_delivery(server: Any) -> None:
+    server.code = 302
+    assert "302" in post(server.url, {}, 5)
+
+
+def test_a_wrong_url_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigError, match=r"pipeline\.webhook") as error:
+        Settings().with_options({"pipeline.webhook": "hooks.example.com/secret"})
+    assert "secret" not in str(error.value)

@@ -12,7 +12,7 @@ from plant import FIRST, Plant
 from world import Ended
 
 from lorarec.data.prepared.dataset import open_dataset
-from lorarec.errors import ConfigError
+from lorarec.errors import ArtifactError, ConfigError
 from lorarec.pipeline.retrain import Ask
 from lorarec.tracking.registry import newest_base, recent_runs
 
@@ -52,6 +52,30 @@ def test_a_day_late_is_taken_and_trained_on(plant: Plant) -> None:
     assert (
         f"{late.filter(pl.col('domain') == 'books').height} new train rows of books" in plant.words
     )
+
+
+def test_a_file_that_changed_after_it_was_taken_is_left_out_and_told(plant: Plant) -> None:
+    never = {"pipeline.min_new_rows": 10**6}
+    path = plant.write("day1.parquet", plant.day(1))
+    plant.run(1, settings=never)
+    before = rows_in(plant)
+    plant.day(1)[1:].write_parquet(path)
+    found = plant.run(1, settings=never)
+    assert "has changed since its rows were taken" in found.left_undone["logs/day1.parquet"]
+    assert rows_in(plant) == before
+
+
+def test_a_history_that_cannot_be_read_is_told_and_ends_it(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(
+        "lorarec.pipeline.telling.post", lambda url, message, limit: told.append(message) or ""
+    )
+    (plant.folder / "retraining" / "history.ndjson").write_text("{\n")
+    with pytest.raises(ArtifactError):
+        plant.run(1, settings={"pipeline.webhook": "http://127.0.0.1:1/"})
+    assert [message["ok"] for message in told] == [False]
 
 
 def test_a_domain_that_disappears_keeps_its_champion(plant: Plant) -> None:

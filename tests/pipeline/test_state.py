@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
+import os
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from lorarec.errors import ArtifactError, StoreError
+from lorarec.pipeline.lock import NAME as LOCK
 from lorarec.pipeline.lock import alone, is_held
 from lorarec.pipeline.state import (
     NAME,
@@ -100,6 +104,17 @@ def test_a_second_retraining_is_refused_and_the_lock_goes_with_its_process(tmp_p
     with alone(tmp_path):
         assert is_held(tmp_path)
     assert not is_held(tmp_path)
+
+
+def test_asking_whether_it_is_held_keeps_no_retraining_out(tmp_path: Path) -> None:
+    with alone(tmp_path):
+        pass
+    with open(tmp_path / LOCK) as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        Timer(0.1, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
+        with alone(tmp_path):
+            assert (tmp_path / LOCK).read_text() == str(os.getpid())
+    assert (tmp_path / LOCK).read_text() == ""
 
 
 def test_domains_in_turn_are_told_by_waiting_then_by_what_is_overdue() -> None:
