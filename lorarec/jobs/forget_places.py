@@ -64,6 +64,7 @@ def find_places(store: Store, also: Sequence[Path]) -> Places:
         ConfigError: A run is in progress.
         NotFoundError: A folder is none of these.
         ArtifactError: A record is broken.
+        StoreError: Artifacts of a run lie outside of the store.
     """
     found = Places(list(all_runs(store)))
     busy = [r.info for r in found.runs if r.info.status == "RUNNING" and not r.deleted]

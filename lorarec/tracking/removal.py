@@ -55,6 +55,7 @@ def remove_run(store: Store, info: RunInfo) -> None:
     Raises:
         StoreError: The store or the disk refused.
     """
+    artifact_folder(store, info)  # refused before it is deleted
     with refusals(store.uri):
         stamp = datetime.now(tz=UTC).isoformat(timespec="seconds")
         store.client.set_tag(info.run_id, COLLECTED, stamp)
@@ -91,7 +92,7 @@ def half_removed(store: Store) -> list[RunInfo]:
     """Runs that were marked and deleted and whose artifacts are still there.
 
     Raises:
-        StoreError: The store refused.
+        StoreError: The store refused, or artifacts lie outside of it.
     """
     from mlflow.entities import ViewType
 
@@ -114,19 +115,36 @@ def half_removed(store: Store) -> list[RunInfo]:
 
 
 def artifact_folder(store: Store, info: RunInfo) -> Path | None:
-    """The folder of a run's artifacts; None where they are remote or there is none."""
+    """The folder of a run's artifacts; None where they are remote or there is none.
+
+    Beside the store goes before where the run says: a copy of a store names the original's.
+
+    Raises:
+        StoreError: They lie outside of the local store, where they may be another's.
+    """
     local = local_folder(info.artifact_uri)
     if local is None:
         return None
-    moved = store.artifact_root and store.artifact_root / info.run_id / "artifacts"
-    return next((place for place in (local, moved) if place and place.is_dir()), None)
+    root = store.artifact_root
+    if root is None:
+        return local if local.is_dir() else None
+    beside = root / info.run_id / "artifacts"
+    if beside.is_dir() or not local.is_dir():
+        return beside if beside.is_dir() else None
+    if not local.resolve().is_relative_to(root.resolve()):
+        raise StoreError(
+            f"The run {info.run_id} keeps its artifacts in {local}, outside of the store's {root}: "
+            f"the store was copied without them, or they are another's. Expected them in {beside}. "
+            f"Copy them there, or run this where the original store is."
+        )
+    return local
 
 
 def artifact_bytes(store: Store, info: RunInfo) -> int:
     """Bytes of all artifacts of a run.
 
     Raises:
-        StoreError: The store refused.
+        StoreError: The store refused, or they lie outside of it.
     """
     if local_folder(info.artifact_uri) is not None:
         folder = artifact_folder(store, info)
