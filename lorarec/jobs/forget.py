@@ -171,6 +171,11 @@ class _Work:
     def out_of_reach(self) -> list[str]:
         """What this does not reach, what is known of it first."""
         remote = [f"Artifacts that are not on this machine: {run}" for run in self.places.remote]
+        unknown = [
+            f"Artifacts in {folder} of a run that this store does not have, perhaps of the store "
+            f"beside it: run this there too, or delete them."
+            for folder in self.places.unknown
+        ]
         tables = sorted(
             {known.path for base in self.places.bases.values() for known in base.features.values()}
         )
@@ -185,7 +190,7 @@ class _Work:
             f"and append none of them again: changed, they would count as new."
             for folder in self.places.datasets
         ]
-        found = [*self.notes, *taken, *remote, *features, *dict.fromkeys(imported)]
+        found = [*self.notes, *taken, *remote, *unknown, *features, *dict.fromkeys(imported)]
         return [*found, *ALWAYS]
 
     def _logs(self, source: DataSource) -> DataSource | None:

@@ -82,3 +82,12 @@ def test_doctor_in_a_copy_clears_the_copys(
     close_dead(store_in(folder), every=True)
     assert (world.folder / half).is_dir()
     assert not (folder / half).exists()
+
+
+def test_forget_tells_of_what_may_be_another_stores(world: World) -> None:
+    orphan = world.folder / "mlruns" / "artifacts" / ("a" * 32)
+    orphan.mkdir()
+    (world.folder / "mlruns" / "other.db").touch()
+    found = forget(world.store, Forgotten.of(["u1"]))
+    assert orphan.is_dir()
+    assert any(str(orphan) in each for each in found.out_of_reach)
