@@ -32,6 +32,9 @@ ALWAYS = (
     "Backups and copies of the store, of the data sets and of logs: delete the rows there.",
     "Servers and notebooks that are running keep what they have loaded: start them again.",
     "Lists, exports, pages and checkpoints outside of the store: write them again.",
+    "Folders of lorarec retrain and lorarec backfill, of which only named indexes are looked at: "
+    "run this on a backfill's own store too, write reports again, remove old indexes.",
+    "JSON that holds an id that is a bare number as a key or a text: delete it there.",
     "Other stores whose bases read the same data sets: run this there too.",
     "What other rows have learnt from those that are gone: pretrain again to be without it.",
 )
