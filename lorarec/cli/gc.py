@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     "--index", "indexes", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
     help="An index, whose base and adapters stay; may be given more than once.",
 )  # fmt: skip
+@click.option(
+    "--orphans", is_flag=True,
+    help="Artifacts of runs that the store does not have go too; "
+    "refused while another *.db lies beside the store.",
+)  # fmt: skip
 @json_option
 @click.pass_obj
 def gc(
@@ -37,6 +42,7 @@ def gc(
     yes: bool,
     bases: tuple[str, ...],
     indexes: tuple[Path, ...],
+    orphans: bool,
     as_json: bool,
 ) -> None:
     """Remove old versions, adapters and bases that nothing refers to, and leftovers.
@@ -55,7 +61,7 @@ def gc(
     from lorarec.tracking.store import open_store
 
     store = open_store(settings.tracking, write=yes)
-    found = job(store, keep, not yes, bases=bases, indexes=indexes)
+    found = job(store, keep, not yes, bases=bases, indexes=indexes, unknown=orphans)
     if as_json:
         print_json(_record(found))
         return

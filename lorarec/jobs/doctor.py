@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from lorarec.errors import LorarecError
+from lorarec.errors import LorarecError, StoreError
 from lorarec.jobs.listener import SILENT
 from lorarec.jobs.named_adapter import base_of, find_adapter
 from lorarec.storage import UNFINISHED
@@ -15,7 +15,7 @@ from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import model_name
 from lorarec.tracking.processes import Fate, fate
 from lorarec.tracking.registry import running_runs
-from lorarec.tracking.runs import local_folder
+from lorarec.tracking.removal import artifact_folder
 from lorarec.tracking.store import Store
 from lorarec.tracking.versions import registered_domains
 
@@ -106,7 +106,7 @@ def close_dead(
         unknown = process == "unknown"
         old = older_than is not None and now - run.started > older_than
         close = process == "gone" or (unknown and (every or old))
-        removed = _remove_unfinished(run, dry_run) if close else 0
+        removed = _remove_unfinished(store, run, dry_run) if close else 0
         if close and not dry_run:
             store.killed(run.run_id)
         found.append(LeftRun(run, process, close, removed))
@@ -125,10 +125,13 @@ def _champion(store: Store, domain: str) -> Champion | None:
     return Champion(domain, uri, "")
 
 
-def _remove_unfinished(run: RunInfo, dry_run: bool) -> int:
+def _remove_unfinished(store: Store, run: RunInfo, dry_run: bool) -> int:
     """What was being written into a local run's artifacts when its process was killed."""
-    folder = local_folder(run.artifact_uri)
-    if folder is None or not folder.is_dir():
+    try:
+        folder = artifact_folder(store, run)
+    except StoreError:  # outside of the store: perhaps another's, so it stays
+        return 0
+    if folder is None:
         return 0
     left = sorted(folder.rglob(UNFINISHED))
     for path in left if not dry_run else []:

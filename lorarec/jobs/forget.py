@@ -32,6 +32,9 @@ ALWAYS = (
     "Backups and copies of the store, of the data sets and of logs: delete the rows there.",
     "Servers and notebooks that are running keep what they have loaded: start them again.",
     "Lists, exports, pages and checkpoints outside of the store: write them again.",
+    "Folders of lorarec retrain and lorarec backfill, of which only named indexes are looked at: "
+    "run this on a backfill's own store too, write reports again, remove old indexes.",
+    "JSON that holds an id that is a bare number as a key or a text: delete it there.",
     "Other stores whose bases read the same data sets: run this there too.",
     "What other rows have learnt from those that are gone: pretrain again to be without it.",
 )
@@ -171,6 +174,11 @@ class _Work:
     def out_of_reach(self) -> list[str]:
         """What this does not reach, what is known of it first."""
         remote = [f"Artifacts that are not on this machine: {run}" for run in self.places.remote]
+        unknown = [
+            f"Artifacts in {folder} of a run that this store does not have, perhaps of the store "
+            f"beside it: run this there too, or delete them."
+            for folder in self.places.unknown
+        ]
         tables = sorted(
             {known.path for base in self.places.bases.values() for known in base.features.values()}
         )
@@ -185,7 +193,7 @@ class _Work:
             f"and append none of them again: changed, they would count as new."
             for folder in self.places.datasets
         ]
-        found = [*self.notes, *taken, *remote, *features, *dict.fromkeys(imported)]
+        found = [*self.notes, *taken, *remote, *unknown, *features, *dict.fromkeys(imported)]
         return [*found, *ALWAYS]
 
     def _logs(self, source: DataSource) -> DataSource | None:

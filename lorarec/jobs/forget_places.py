@@ -14,7 +14,7 @@ from lorarec.models.artefact import BaseInfo
 from lorarec.record import load_record
 from lorarec.storage import UNFINISHED
 from lorarec.tracking.everything import AnyRun, all_runs
-from lorarec.tracking.removal import artifact_folder, leftovers
+from lorarec.tracking.removal import artifact_folder, leftovers, orphans, other_databases
 from lorarec.tracking.runs import local_folder
 from lorarec.tracking.store import Store
 
@@ -44,6 +44,8 @@ class Places:
     """Distinct ones, none of them prepared."""
     remote: list[str] = field(default_factory=list)
     """Runs whose artifacts are not on this machine."""
+    unknown: list[Path] = field(default_factory=list)
+    """Artifacts of runs that the store does not have, while another store keeps its own there."""
 
     def sources(self) -> Iterator[DataSource]:
         """Of every base and adapter."""
@@ -64,6 +66,7 @@ def find_places(store: Store, also: Sequence[Path]) -> Places:
         ConfigError: A run is in progress.
         NotFoundError: A folder is none of these.
         ArtifactError: A record is broken.
+        StoreError: Artifacts of a run lie outside of the store.
     """
     found = Places(list(all_runs(store)))
     busy = [r.info for r in found.runs if r.info.status == "RUNNING" and not r.deleted]
@@ -83,8 +86,12 @@ def find_places(store: Store, also: Sequence[Path]) -> Places:
             found.trash[folder] = run.info.run_id
         else:
             _add_run(found, folder, run.info.uri)
-    orphans = [left.path for left in leftovers(store)]
-    found.leftovers += [path for path in orphans if path not in found.leftovers]
+    unknown = [left.path for left in orphans(store)]
+    if other_databases(store):  # whose runs they may be
+        found.unknown += unknown
+        unknown = []
+    left = [*(each.path for each in leftovers(store)), *unknown]
+    found.leftovers += [path for path in left if path not in found.leftovers]
     for path in also:
         _add_folder(found, path.expanduser().resolve())
     for source in found.sources():

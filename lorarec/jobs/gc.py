@@ -27,6 +27,8 @@ from lorarec.tracking.removal import (
     half_removed,
     leftovers,
     on_base,
+    orphans,
+    other_databases,
     remove_artifacts,
     remove_leftover,
     remove_run,
@@ -80,6 +82,7 @@ def gc(
     *,
     bases: Sequence[str] = (),
     indexes: Sequence[Path] = (),
+    unknown: bool = False,
 ) -> Collected:
     """Remove old versions and what nothing refers to. Killed in the middle, the next call finishes.
 
@@ -96,19 +99,28 @@ def gc(
         dry_run: Only say what would be removed.
         bases: URIs of bases that are to go too, however new they are.
         indexes: Folders of indexes, whose base and adapters stay.
+        unknown: Whether artifacts of runs that the store does not have go too.
 
     Raises:
-        ConfigError: `keep` is below 1, or a base that is to go has adapters on it, which are named.
+        ConfigError: `keep` is below 1, or a base that is to go has adapters on it, which are named,
+            or `unknown` with another store in the same folder.
         NotFoundError: There is no such base, or no index in a folder.
         StoreError: The store or the disk refused; what was removed before stays removed.
     """
     if keep < 1:
         raise ConfigError(f"--keep {keep} would keep nothing. Expected 1 or more.")
+    if unknown and (others := other_databases(store)):
+        raise ConfigError(
+            f"{', '.join(map(str, others[:3]))} beside the store keeps artifacts in the same "
+            f"folder. Expected one store there, as nobody can tell whose runs the "
+            f"unknown are; move the other away with its artifacts, or do without --orphans."
+        )
     with ExitStack() as stack:
         if not dry_run:  # no champion moves between what is found here and what is done
             stack.enter_context(deciding(store))
         plan = _Plan(store, keep, recorded(store), _indexed(indexes))
         todo = plan.steps([base_digest(store, uri) for uri in bases])
+        todo += [plan.left_over(each) for each in (orphans(store) if unknown else [])]
         if not dry_run:
             for _, step in todo:
                 step()
@@ -148,7 +160,7 @@ class _Plan:
             *(self._version(each, "its base goes") for each in theirs),
             *(self._run("adapter", run, self._why(run)) for run in dead.values()),
             *(self._run("base", run, "no adapter is on it") for run in bases),
-            *(self._leftover(left_over) for left_over in leftovers(self.store)),
+            *(self.left_over(each) for each in leftovers(self.store)),
         ]
 
     def _old_versions(self) -> list[Version]:
@@ -297,7 +309,8 @@ class _Plan:
         removal = Removal(what, run.uri, why, artifact_bytes(self.store, run))
         return removal, lambda: remove_artifacts(self.store, run)
 
-    def _leftover(self, left: Leftover) -> Step:
+    def left_over(self, left: Leftover) -> Step:
+        """How what nobody refers to goes."""
         removal = Removal("leftover", str(left.path), left.why, bytes_of(left.path))
         return removal, lambda: remove_leftover(self.store, left)
 

@@ -15,14 +15,16 @@ from lorarec.lora.adapter import ids_unpacked
 from lorarec.storage import read_tensors
 
 TABLES = (".parquet", ".safetensors")
+LINES = (".ndjson", ".jsonl")
 TEXT = (".html", ".txt", ".toml", ".csv", ".tsv", ".md")
 
 
 def names_any(path: Path, forgotten: Forgotten) -> bool:
     """Whether a file names one of the ids.
 
-    Of parquet the text columns are looked at, of safetensors the ids of grown rows, of JSON every
-    key and text, of other text every word; pictures, programs and FAISS's files name nobody.
+    Of parquet the text columns are looked at, of safetensors the ids of grown rows, of JSON and
+    NDJSON every key and text but for bare numbers, which settings are full of, of other text every
+    word; pictures, programs and FAISS's files name nobody.
 
     Raises:
         OSError: It cannot be read.
@@ -31,9 +33,11 @@ def names_any(path: Path, forgotten: Forgotten) -> bool:
         return _in_table(path, forgotten)
     if path.suffix == ".safetensors":
         return _in_tensors(path, forgotten)
-    if path.suffix == ".json":
+    if path.suffix in (".json", *LINES):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            lines = [line for line in text.splitlines() if line.strip()]
+            values = [json.loads(each) for each in (lines if path.suffix in LINES else [text])]
         except ValueError:  # no JSON after all
             return in_text(path.read_text(errors="replace"), forgotten)
         return any(quoted(text, forgotten) for text in _strings(values))

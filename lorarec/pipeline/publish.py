@@ -15,10 +15,13 @@ from lorarec.jobs.index_domain import build_index
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.recommend import prepare
 from lorarec.pipeline.points import reached
+from lorarec.record import load_record
+from lorarec.retrieval.artefact import RECORD, IndexInfo
 from lorarec.storage import refused
 from lorarec.tracking.champions import reign
 from lorarec.tracking.model_names import model_name
 from lorarec.tracking.store import Store
+from lorarec.tracking.versions import Version, find_version
 
 FOLDER, NEWEST = "indexes", "newest"
 
@@ -46,12 +49,28 @@ def publish(
         return None
     name = model_name(domain)
     place = work / FOLDER / name / str(version)
-    if not place.is_dir():
-        ready = prepare(domain, store, None, f"models:/{name}/{version}", (), listen)
-        build_index(ready, place, kind, listen=listen)
+    uri = f"models:/{name}/{version}"
+    if not _is_of(find_version(store, uri), place):
+        beside = place.with_name(f".{version}.{uuid.uuid4().hex[:8]}.tmp")
+        build_index(prepare(domain, store, None, uri, (), listen), beside, kind, listen=listen)
+        try:
+            if place.is_dir():  # of before ids were forgotten
+                shutil.rmtree(place)
+            beside.rename(place)
+        except OSError as error:
+            raise refused(place, error) from error
     _point(place)
     _remove_old(place.parent, settings.pipeline.keep)
     return place
+
+
+def _is_of(version: Version, place: Path) -> bool:
+    """Whether an index is there and of the version as it is now: forgetting ids changes digests."""
+    if not place.is_dir():
+        return False
+    info = load_record(place / RECORD, IndexInfo)
+    now = (version.tag("base_digest"), version.tag("digest"))
+    return None in now or now == (info.base_digest, info.adapter_digest)
 
 
 def _point(place: Path) -> None:

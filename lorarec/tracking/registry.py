@@ -243,13 +243,11 @@ def _artifact(store: Store, info: RunInfo, path: str, kind: str) -> Path:
         raise NotFoundError(f"{path!r} leads out of the run {info.run_id}. Expected {kind!r}.")
     local = local_folder(info.artifact_uri)
     if local is not None:
-        if _is_there(local / path, kind):
-            return local / path
-        # The store may have been moved since: look beside it.
-        if store.artifact_root and (moved := store.artifact_root / info.run_id).is_dir():
-            beside = moved / "artifacts" / path
-            if _is_there(beside, kind):
-                return beside
+        # Beside the store first: it may have been moved since, or be a copy of the one at `local`.
+        beside = store.artifact_root and store.artifact_root / info.run_id / "artifacts"
+        for folder in (beside, local):
+            if folder and _is_there(folder / path, kind):
+                return folder / path
         raise _missing(info, path, kind)
     return _downloaded(store, info, path, kind)
 

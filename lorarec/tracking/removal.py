@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from lorarec.errors import StoreError
 from lorarec.storage import UNFINISHED
+from lorarec.tracking.database import database_path
 from lorarec.tracking.info import RunInfo, run_info
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import TAG, local_folder
@@ -55,6 +56,7 @@ def remove_run(store: Store, info: RunInfo) -> None:
     Raises:
         StoreError: The store or the disk refused.
     """
+    artifact_folder(store, info)  # refused before it is deleted
     with refusals(store.uri):
         stamp = datetime.now(tz=UTC).isoformat(timespec="seconds")
         store.client.set_tag(info.run_id, COLLECTED, stamp)
@@ -91,7 +93,7 @@ def half_removed(store: Store) -> list[RunInfo]:
     """Runs that were marked and deleted and whose artifacts are still there.
 
     Raises:
-        StoreError: The store refused.
+        StoreError: The store refused, or artifacts lie outside of it.
     """
     from mlflow.entities import ViewType
 
@@ -114,19 +116,36 @@ def half_removed(store: Store) -> list[RunInfo]:
 
 
 def artifact_folder(store: Store, info: RunInfo) -> Path | None:
-    """The folder of a run's artifacts; None where they are remote or there is none."""
+    """The folder of a run's artifacts; None where they are remote or there is none.
+
+    Beside the store goes before where the run says: a copy of a store names the original's.
+
+    Raises:
+        StoreError: They lie outside of the local store, where they may be another's.
+    """
     local = local_folder(info.artifact_uri)
     if local is None:
         return None
-    moved = store.artifact_root and store.artifact_root / info.run_id / "artifacts"
-    return next((place for place in (local, moved) if place and place.is_dir()), None)
+    root = store.artifact_root
+    if root is None:
+        return local if local.is_dir() else None
+    beside = root / info.run_id / "artifacts"
+    if beside.is_dir() or not local.is_dir():
+        return beside if beside.is_dir() else None
+    if not local.resolve().is_relative_to(root.resolve()):
+        raise StoreError(
+            f"The run {info.run_id} keeps its artifacts in {local}, outside of the store's {root}: "
+            f"the store was copied without them, or they are another's. Expected them in {beside}. "
+            f"Copy them there, or run this where the original store is."
+        )
+    return local
 
 
 def artifact_bytes(store: Store, info: RunInfo) -> int:
     """Bytes of all artifacts of a run.
 
     Raises:
-        StoreError: The store refused.
+        StoreError: The store refused, or they lie outside of it.
     """
     if local_folder(info.artifact_uri) is not None:
         folder = artifact_folder(store, info)
@@ -172,34 +191,46 @@ def on_base(store: Store, digest: str) -> Iterator[tuple[str, RunInfo]]:
 
 
 def leftovers(store: Store) -> list[Leftover]:
-    """What killed processes left in the artifact folder of a local store.
-
-    Half-written files of runs of this project that have ended, and folders of runs that no
-    project of the store has.
+    """Half-written files that killed processes left, of runs of this project that have ended.
 
     Raises:
         StoreError: The store refused.
     """
+    return [
+        Leftover(path, f"half-written, of a run that ended {status}")
+        for folder in _run_folders(store)
+        if (status := _status(store, folder.name)) not in (None, "RUNNING", "")
+        for path in sorted(folder.rglob(UNFINISHED))
+    ]
+
+
+def orphans(store: Store) -> list[Leftover]:
+    """Folders in the artifact folder of a local store of runs that no project of it has.
+
+    They may be of a newer state of the database, or of `other_databases`.
+
+    Raises:
+        StoreError: The store refused.
+    """
+    why = "of a run that the store does not have"
+    return [Leftover(f, why) for f in _run_folders(store) if _status(store, f.name) is None]
+
+
+def other_databases(store: Store) -> list[Path]:
+    """Other SQLite files beside a local store's, whose artifacts lie in the same folder."""
+    own = database_path(store.uri)
+    return [] if own is None else sorted(f for f in own.parent.glob("*.db") if f.name != own.name)
+
+
+def _run_folders(store: Store) -> list[Path]:
     root = store.artifact_root
     if root is None or not root.is_dir():
         return []
-    found: list[Leftover] = []
-    for folder in sorted(root.iterdir()):
-        if not _RUN_ID.fullmatch(folder.name):
-            continue
-        status = _status(store, folder.name)
-        if status is None:
-            found.append(Leftover(folder, "of a run that the store does not have"))
-        elif status not in ("RUNNING", ""):
-            found += [
-                Leftover(path, f"half-written, of a run that ended {status}")
-                for path in sorted(folder.rglob(UNFINISHED))
-            ]
-    return found
+    return sorted(folder for folder in root.iterdir() if _RUN_ID.fullmatch(folder.name))
 
 
 def remove_leftover(store: Store, left: Leftover) -> None:
-    """Remove one of `leftovers`.
+    """Remove one of `leftovers` or `orphans`.
 
     Raises:
         StoreError: The disk refused.

@@ -221,7 +221,14 @@ def test_leftovers_go_and_those_of_a_running_process_stay(world: World) -> None:
         working.mkdir(parents=True)
         found = gc(world.store, 1, dry_run=False)
         assert working.is_dir()
-    assert names(found, "leftover") == {str(orphan), str(half)}
+    assert names(found, "leftover") == {str(half)}
+    assert orphan.is_dir(), "of another store, or of a newer state of this one"
+    other = world.folder / "mlruns" / "other.db"
+    other.touch()
+    with pytest.raises(ConfigError, match=r"other\.db"):
+        gc(world.store, 1, dry_run=False, unknown=True)
+    other.unlink()
+    assert str(orphan) in names(gc(world.store, 1, dry_run=False, unknown=True), "leftover")
     assert not orphan.exists()
     assert not half.exists()
     assert is_there(world, world.adapter)
