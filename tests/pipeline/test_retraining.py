@@ -12,6 +12,7 @@ import pytest
 from plant import DAY, FIRST, Plant
 
 from lorarec.errors import ConfigError, PassingError, TrainingError
+from lorarec.jobs.pretrain import pretrain
 from lorarec.pipeline import points, retrain
 from lorarec.pipeline.history import read
 from lorarec.pipeline.retrain import Ask
@@ -207,6 +208,28 @@ def test_broken_off_anywhere_it_goes_on_where_it_was(
     assert [version.number for version in versions(plant.store, "lorarec-books")] == [1, 2]
     assert running_runs(plant.store) == []
     assert not list(plant.folder.rglob(UNFINISHED))
+
+
+def test_another_base_since_it_broke_off_is_gone_on_with(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    plant.write("day1.parquet", plant.day(1).vstack(plant.day(2)))
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "train_domain", crash)
+        with pytest.raises(Crash):
+            plant.run(2, Ask(domains=("books",)))
+    left = load(plant.folder / "retraining")
+    pretrain(plant.settings, [Path("prepared")], plant.store)
+    found = plant.run(2, Ask(domains=("books",)))
+    assert left is not None
+    assert left.base is not None
+    assert found.journal.base is not None
+    assert found.journal.base.run != left.base.run
+    assert (found.journal.id != left.id, found.resumed) == (True, False)
+    assert not found.left_undone
 
 
 def test_one_that_was_broken_off_can_be_given_up(
