@@ -126,6 +126,26 @@ def test_a_bug_in_one_domain_stops_no_other(plant: Plant, monkeypatch: pytest.Mo
     assert set(found.left_undone.values()) == {"ZeroDivisionError: division by zero"}
 
 
+def test_a_gate_that_failed_is_asked_again_without_training(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(*_: Any) -> Any:
+        raise TrainingError("it could not decide")
+
+    old = pl.read_parquet(plant.folder / "logs" / "first.parquet")
+    games = old.filter(pl.col("domain") == "games")
+    plant.write("play.parquet", games.with_columns(domain=pl.lit("play")))
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "gate", bad)
+        assert list(plant.run(1).left_undone) == ["play"]
+    made = kinds(plant)["adapt"]
+    found = plant.run(2)
+    assert {row.domain: row.verdict for row in found.rows if row.verdict != "idle"} == {
+        "play": "promote"
+    }
+    assert kinds(plant)["adapt"] == made
+
+
 def test_what_may_pass_is_tried_again(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, calls = retrain.gate, []
 
