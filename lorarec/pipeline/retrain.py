@@ -80,7 +80,7 @@ class Retrained:
 
 def retrain(
     settings: Settings,
-    store: Store,
+    store: Store | Callable[[], Store],
     now: int,
     ask: Ask | None = None,
     listen: Listener = SILENT,
@@ -93,7 +93,7 @@ def retrain(
 
     Args:
         settings: `[pipeline]`, and those of the jobs.
-        store: Opened to write.
+        store: Opened to write, or what opens it, which is tried again as a step is.
         now: Its moment, in seconds since 1970.
         ask: What else is asked for.
         listen: Takes words and progress.
@@ -112,7 +112,7 @@ def retrain(
 @contextmanager
 def at_work(
     settings: Settings,
-    store: Store,
+    store: Store | Callable[[], Store],
     now: int,
     ask: Ask | None = None,
     listen: Listener = SILENT,
@@ -137,8 +137,10 @@ def at_work(
             f"Expected one rank, or auto, for a retraining."
         )
     with alone(work):
-        flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
         try:
+            if not isinstance(store, Store):
+                store = patiently("opening the store", store, patience, listen)
+            flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
             flow.begin()
         except Exception as error:
             telling.alert(settings, telling.broken_off(error), listen)

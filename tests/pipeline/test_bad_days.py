@@ -12,9 +12,11 @@ from plant import FIRST, Plant
 from world import Ended
 
 from lorarec.data.prepared.dataset import open_dataset
-from lorarec.errors import ConfigError
+from lorarec.errors import ConfigError, PassingError
+from lorarec.pipeline import retrain
 from lorarec.pipeline.retrain import Ask
 from lorarec.tracking.registry import newest_base, recent_runs
+from lorarec.tracking.store import Store
 
 Unchanged = Callable[[], bool]
 
@@ -164,3 +166,19 @@ def test_no_run_tells_of_the_webhook(plant: Plant) -> None:
     plant.run(1, settings={"pipeline.webhook": secret})
     told = [path.read_bytes() for path in plant.folder.rglob("*") if path.is_file()]
     assert not [text for text in told if b"secret-of-the-hook" in text]
+
+
+def test_a_store_that_does_not_answer_is_asked_again_and_told(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, told = [], []
+
+    def silent() -> Store:
+        asked.append("")
+        raise PassingError("the store does not answer")
+
+    monkeypatch.setattr(retrain.telling, "alert", lambda _, what, listen: told.append(what))
+    with pytest.raises(PassingError):
+        retrain.retrain(plant.settings, silent, FIRST)
+    assert len(asked) == plant.settings.pipeline.attempts
+    assert [each["error"] for each in told] == ["the store does not answer"]
