@@ -14,8 +14,13 @@ from world import Ended
 from lorarec.data.prepared.dataset import open_dataset
 from lorarec.errors import ConfigError, PassingError
 from lorarec.pipeline import retrain
+from lorarec.pipeline.leftovers import clear
 from lorarec.pipeline.retrain import Ask
-from lorarec.tracking.registry import newest_base, recent_runs
+from lorarec.pipeline.retry import Patience
+from lorarec.pipeline.state import Journal, save
+from lorarec.tracking.processes import HOST
+from lorarec.tracking.registry import newest_base, recent_runs, running_runs
+from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
 Unchanged = Callable[[], bool]
@@ -182,3 +187,17 @@ def test_a_store_that_does_not_answer_is_asked_again_and_told(
         retrain.retrain(plant.settings, silent, FIRST)
     assert len(asked) == plant.settings.pipeline.attempts
     assert [each["error"] for each in told] == ["the store does not answer"]
+
+
+def test_a_run_killed_on_another_machine_is_closed_with_its_retraining(plant: Plant) -> None:
+    work = plant.folder / "retraining"
+    left = save(work, Journal.begun(FIRST))
+    store = plant.store
+    with store.run("adapt", "adapt", tags=standard_tags(retrain=left.id)) as own:
+        store.client.set_tag(own.id, HOST, "another")
+    with store.run("adapt", "adapt") as other:
+        store.client.set_tag(other.id, HOST, "another")
+    for run in (own, other):
+        store.client.update_run(run.id, status="RUNNING")
+    clear(work, store, Patience())
+    assert [run.run_id for run in running_runs(store)] == [other.id]
