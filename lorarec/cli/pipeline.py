@@ -75,8 +75,9 @@ def run(
 
     ask = Ask(force_base, domains, force, anew)
     with listening() as listener:
-        store = open_store(settings.tracking)
-        found = retrain(settings, store, int(time.time()), ask, listener)
+        found = retrain(
+            settings, lambda: open_store(settings.tracking), int(time.time()), ask, listener
+        )
     if as_json:
         print_json(_record(found))
     else:

@@ -93,8 +93,16 @@ def close_dead(
     dry_run: bool = False,
     every: bool = False,
     older_than: timedelta | None = None,
+    retrain: str | None = None,
 ) -> list[LeftRun]:
     """The first half of `examine`, with the same arguments: runs that are recorded as running.
+
+    Args:
+        store: As `examine` takes it, and so are those that follow.
+        dry_run: Close none.
+        every: Those whose process cannot be known of, too.
+        older_than: Those of them that are older.
+        retrain: Those of them that are of the retraining of this id, which nobody is at work on.
 
     Raises:
         StoreError: The store refused.
@@ -105,7 +113,8 @@ def close_dead(
         process = fate(run.tags)
         unknown = process == "unknown"
         old = older_than is not None and now - run.started > older_than
-        close = process == "gone" or (unknown and (every or old))
+        given_up = retrain is not None and run.tag("retrain") == retrain
+        close = process == "gone" or (unknown and (every or old or given_up))
         removed = _remove_unfinished(store, run, dry_run) if close else 0
         if close and not dry_run:
             store.killed(run.run_id)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -22,9 +23,21 @@ from lorarec.pipeline.history import Row, read
 from lorarec.pipeline.page import NEWEST
 from lorarec.pipeline.retrain import Ask, Retrained, retrain
 from lorarec.pipeline.state import load
+from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.tracking.store import Store, open_store
 
+FIRST = "first.json"
+"""The file that says on which day a folder's days begin."""
 DAYS, PREPARED, WORK, DATABASE = "days", "prepared", "retraining", "mlruns/mlflow.db"
+
+
+class _Begun(Record):
+    """The first day of a folder, which has all rows before it."""
+
+    kind: Literal["lorarec backfill"] = "lorarec backfill"
+    format_version: int = FORMAT
+    first: str
+    """Such as 2026-01-01."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,9 @@ def backfill(
         told: Takes each day as it is done.
 
     Raises:
-        ConfigError: No logs are named, or the last day is before the first.
+        ConfigError: No logs are named, the last day is before the first, or the folder's days
+            begin on another.
+        ArtifactError: The folder's record of its first day was edited or damaged.
         DataError: The logs have no row in those days, or none with a time.
         LorarecError: As `retrain`.
     """
@@ -91,6 +106,7 @@ def backfill(
         raise ConfigError(
             f"--to {last} is before --from {first}. Expected it on that day or later."
         )
+    _check_first(first, out)
     own = settings_in(settings, out)
     frame = _logs(settings, first, last)
     store = open_store(own.tracking, environ={})
@@ -101,6 +117,9 @@ def backfill(
         if done is not None and done.finished and done.at >= end:
             days.append(Day(day, [r for r in read(out / WORK) if r.at == end], {}, before=True))
             continue
+        if not (out / FIRST).is_file():
+            out.mkdir(parents=True, exist_ok=True)
+            save_record(out / FIRST, _Begun(first=str(first)))
         _write_day(frame, day, first, out)
         listen.say(f"{day}: {(day - first).days + 1} of {(last - first).days + 1} days.")
         asked = replace(ask or Ask(), page=day == last)  # it shows all days
@@ -108,6 +127,21 @@ def backfill(
         days.append(Day(day, found.rows, found.left_undone))
         told(days[-1])
     return Backfilled(out, days)
+
+
+def _check_first(first: date, out: Path) -> None:
+    """The first day has all rows before it: from another, they would be there twice or missing."""
+    if (out / FIRST).is_file():
+        begun = date.fromisoformat(load_record(out / FIRST, _Begun).first)
+    elif days := sorted((out / DAYS).glob("*.parquet")):
+        begun = date.fromisoformat(days[0].stem)  # of a version that kept no record
+    else:
+        return
+    if begun != first:
+        raise ConfigError(
+            f"--from is {first}, and the days in {out} begin on {begun}. Expected the same day; go "
+            f"on with --from {begun}, or choose another folder: --out DIR"
+        )
 
 
 def _of_day(settings: Settings, store: Store, end: int, ask: Ask, listen: Listener) -> Retrained:

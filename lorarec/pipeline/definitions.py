@@ -36,7 +36,7 @@ from lorarec.pipeline.events import (
 )
 from lorarec.pipeline.retrain import Ask, Flow, at_work
 from lorarec.pipeline.retry import Patience, passes
-from lorarec.tracking.store import open_store
+from lorarec.tracking.store import Store, open_store
 
 T = TypeVar("T")
 JOB = "retrain"
@@ -103,7 +103,10 @@ def run_in_process(
 def _flow(settings: Settings, ask: Ask | None, clock: Callable[[], float]) -> dg.ResourceDefinition:
     def held(context: dg.InitResourceContext) -> Iterator[Flow]:
         say = context.log.info if context.log else SILENT.say
-        store = open_store(settings.tracking)
+
+        def store() -> Store:
+            return open_store(settings.tracking)
+
         with at_work(settings, store, int(clock()), ask, Listener(say=say)) as flow:
             yield flow
 

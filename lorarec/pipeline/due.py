@@ -45,6 +45,8 @@ class DomainFacts:
     decidable: bool = True
     """Whether it has a row since the cut-off, for the gate to decide on."""
     drift: float | None = None
+    gated: bool = True
+    """Whether the gate has decided on that adapter, if it is a retraining's."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Due:
 
 
 MISSING = 1e9
+UNDECIDED = "trained, not yet decided"
+"""Why a domain is due whose adapter never came through the gate."""
 
 
 def base_due(settings: Pipeline, base: BaseFacts | None, now: int, forced: bool = False) -> Due:
@@ -103,7 +107,7 @@ def domain_due(
     if domain.trained_at is None:
         if domain.rows < min_rows and not forced:
             return Due(False, f"{domain.rows:,} rows, below min_domain_rows = {min_rows:,}")
-    elif domain.on_base and not domain.new_rows:
+    elif domain.on_base and not domain.new_rows and domain.gated:
         return Due(False, "no new rows")
     if not domain.decidable:
         return Due(False, "no row since the cut-off, for the gate to decide on")
@@ -112,6 +116,8 @@ def domain_due(
         return Due(True, "no adapter", MISSING + new)
     if not domain.on_base:
         return Due(True, "the base changed", MISSING / 2 + new)
+    if not domain.gated and not domain.new_rows:
+        return Due(True, UNDECIDED, 1.0)
     if forced:
         return Due(True, "asked for", 1.0)
     age = now - domain.trained_at
@@ -121,6 +127,8 @@ def domain_due(
     found = _worst([rows, _age(age, settings.max_age_days), _drift(domain.drift, settings.drift)])
     if found is not None:
         return found
+    if not domain.gated:
+        return Due(True, UNDECIDED, 1.0)
     return Due(False, f"{domain.new_rows:,} new rows of {settings.min_new_rows:,}")
 
 

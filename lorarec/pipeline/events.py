@@ -31,6 +31,7 @@ RETRAIN = "retraining"
 NEWEST = 20
 """Retrainings of the history that are brought over."""
 PAGE = 500
+_ENDED_WELL = [dg.DagsterRunStatus.SUCCESS]
 
 SILENTLY = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Settings of a run in this process whose events do not go to the terminal, too."""
@@ -124,7 +125,8 @@ def bring_over(settings: Settings, instance: dg.DagsterInstance) -> int | None:
     if not rows:
         return 0
     add_domains(instance, rows)
-    newest = list(dict.fromkeys(row.retrain for row in rows))[-NEWEST:]
+    # One in which nothing was due has no events, so nothing of it can be brought over.
+    newest = list(dict.fromkeys(row.retrain for row in rows if row.verdict != IDLE))[-NEWEST:]
     known = _known(instance, set(newest))
     missing = [name for name in newest if name not in known]
     for name in missing:
@@ -146,12 +148,18 @@ def _tell(instance: dg.DagsterInstance, rows: list[Row], metric: str) -> None:
     def past() -> None:
         tell()
 
-    past.execute_in_process(instance=instance, run_config=SILENTLY)
+    tags = {RETRAIN: rows[0].retrain}
+    past.execute_in_process(instance=instance, run_config=SILENTLY, tags=tags)
 
 
 def _known(instance: dg.DagsterInstance, wanted: set[str]) -> set[str]:
     """Which of these retrainings have events already."""
-    found: set[str] = set()
+    # What was brought over is known by its run's tag; only the others are looked for in the log.
+    found = {
+        name
+        for name in wanted
+        if instance.get_runs(dg.RunsFilter(tags={RETRAIN: name}, statuses=_ENDED_WELL), limit=1)
+    }
     for fetch in (instance.fetch_materializations, instance.fetch_observations):
         cursor = None
         while not wanted <= found:

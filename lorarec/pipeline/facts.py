@@ -21,6 +21,7 @@ from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import model_name
 from lorarec.tracking.registry import finished, resolve
 from lorarec.tracking.store import Store
+from lorarec.tracking.versions import versions
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Lineage:
     on_base: bool
     """Whether it is on the current base."""
     trained_at: int
+    gated: bool = True
+    """Whether it serves or the gate has decided on it; of one that no retraining made, too."""
 
 
 def trained_at(run: RunInfo) -> int:
@@ -91,12 +94,25 @@ def lineage(store: Store, domain: str, base: CurrentBase) -> Lineage | None:
         return _lineage(champion, base)
     own = _newest(store, domain, base.info.digest)
     found = own or champion or _newest(store, domain, None)
-    return None if found is None else _lineage(found, base)
+    if found is None:
+        return None
+    return _lineage(found, base, own is None or _gated(store, domain, own))
 
 
-def _lineage(named: Named, base: CurrentBase) -> Lineage:
+def _lineage(named: Named, base: CurrentBase, gated: bool = True) -> Lineage:
     at = trained_at(named.run) if named.run else 0
-    return Lineage(named, named.info.base_digest == base.info.digest, at)
+    return Lineage(named, named.info.base_digest == base.info.digest, at, gated)
+
+
+def _gated(store: Store, domain: str, named: Named) -> bool:
+    """What somebody trained by hand is theirs to bring to the gate."""
+    if named.run is None or named.run.tag("retrain") is None:
+        return True
+    return any(
+        each.tag("decision")
+        and (each.run_id == named.run.run_id or each.tag("digest") == named.info.digest)
+        for each in versions(store, model_name(domain))
+    )
 
 
 def _champion(store: Store, domain: str) -> Named | None:
@@ -162,6 +178,7 @@ def domain_facts(
             on_base=own.on_base if own else False,
             decidable=name not in undecidable,
             drift=drifts.get(name),
+            gated=own.gated if own else True,
         )
         for name, own in adapters.items()
     }

@@ -8,9 +8,10 @@ from pathlib import Path
 from lorarec.config import Settings
 from lorarec.data.prepared.dataset import open_dataset
 from lorarec.errors import NotFoundError, did_you_mean
-from lorarec.pipeline.due import domain_due
+from lorarec.pipeline.due import UNDECIDED, domain_due
 from lorarec.pipeline.facts import CurrentBase, domain_facts, lineage
 from lorarec.pipeline.state import DomainStep, in_turn
+from lorarec.pipeline.training import of_run, trained
 from lorarec.tracking.store import Store
 
 
@@ -58,11 +59,15 @@ def planned(
         if not found.due:
             idle[name] = found.reason
             continue
-        steps[name] = DomainStep(
+        step = DomainStep(
             stage="due",
             reason=found.reason,
             overdue=found.overdue,
             drift=facts.drift,
             new_rows=facts.new_rows,
         )
+        own = adapters[name]
+        if found.reason == UNDECIDED and own is not None and own.named.run is not None:
+            step = trained(step, of_run(store, own.named.run), 0.0)  # the gate alone is left
+        steps[name] = step
     return in_turn(steps, waited), idle

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from lorarec.config import Settings
-from lorarec.data.prepared.dataset import open_dataset
-from lorarec.errors import ConfigError, LorarecError, NotFoundError
+from lorarec.errors import ConfigError, LorarecError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline import history, telling
+from lorarec.pipeline.base_step import carried, settle, there
 from lorarec.pipeline.collect import collect
-from lorarec.pipeline.due import base_due
-from lorarec.pipeline.facts import CurrentBase, base_facts, current_base
+from lorarec.pipeline.facts import CurrentBase, current_base
 from lorarec.pipeline.gating import gate, gated
 from lorarec.pipeline.ingest import ingest, rows_there
 from lorarec.pipeline.leftovers import clear
@@ -36,7 +35,7 @@ from lorarec.pipeline.state import (
     load,
     save,
 )
-from lorarec.pipeline.training import NOTHING_NEW, train_base, train_domain, trained
+from lorarec.pipeline.training import NOTHING_NEW, train_domain, trained
 from lorarec.tracking.champions import PROMOTE
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -81,7 +80,7 @@ class Retrained:
 
 def retrain(
     settings: Settings,
-    store: Store,
+    store: Store | Callable[[], Store],
     now: int,
     ask: Ask | None = None,
     listen: Listener = SILENT,
@@ -94,7 +93,7 @@ def retrain(
 
     Args:
         settings: `[pipeline]`, and those of the jobs.
-        store: Opened to write.
+        store: Opened to write, or what opens it, which is tried again as a step is.
         now: Its moment, in seconds since 1970.
         ask: What else is asked for.
         listen: Takes words and progress.
@@ -113,7 +112,7 @@ def retrain(
 @contextmanager
 def at_work(
     settings: Settings,
-    store: Store,
+    store: Store | Callable[[], Store],
     now: int,
     ask: Ask | None = None,
     listen: Listener = SILENT,
@@ -138,8 +137,10 @@ def at_work(
             f"Expected one rank, or auto, for a retraining."
         )
     with alone(work):
-        flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
         try:
+            if not isinstance(store, Store):
+                store = patiently("opening the store", store, patience, listen)
+            flow = Flow(settings, watched(store), work, now, ask or Ask(), listen, patience)
             flow.begin()
         except Exception as error:
             telling.alert(settings, telling.broken_off(error), listen)
@@ -167,8 +168,6 @@ class Flow:
         """Take up what is there: leftovers go, the journal is opened, runs are marked from now."""
         clear(self.work, self.store, self.patience, self.listen)
         self._open()
-        marks = standard_tags(retrain=self.journal.id, retrained_at=self.journal.at)
-        self.store = self.store.marked(marks)
 
     def run(self) -> Retrained:
         """All steps, and the end told to the webhook however it comes."""
@@ -219,13 +218,23 @@ class Flow:
         if last is not None and not last.finished and not self.ask.anew:
             if last.ingested is not None:
                 self.resumed, self.journal = True, last
+                self._mark()
                 self.listen.say(
                     f"Going on with the retraining {last.id}, which was broken off. What came "
                     f"since, and what is asked for now, waits for the next."
                 )
                 return
             before, waited = last.rows_before, last.waited  # nothing was done: its logs are new yet
-        self.journal = save(self.work, Journal.begun(self.now, before, waited))
+        self._begin(before, waited)
+
+    def _begin(self, rows_before: int, waited: dict[str, int]) -> None:
+        self.resumed = False
+        self.journal = save(self.work, Journal.begun(self.now, rows_before, waited))
+        self._mark()
+
+    def _mark(self) -> None:
+        marks = standard_tags(retrain=self.journal.id, retrained_at=self.journal.at)
+        self.store = self.store.marked(marks)
 
     def take_logs(self) -> Ingested:
         """Bring the data set to what the logs are; done again it changes nothing."""
@@ -236,28 +245,31 @@ class Flow:
         return self.journal.ingested
 
     def take_base(self) -> BaseStep:
-        """Settle which base domains are adapted on, a new one where that is due."""
+        """Settle which base domains are adapted on, a new one where that is due.
+
+        Where another became the newest since, as by hand, that is settled again; a retraining whose
+        domains were decided on already gives way to a new one.
+        """
         prepared = Path(self.settings.pipeline.prepared)
-        if self.journal.base is None:
-            policy = self.settings.pipeline
-            before = current_base(self.store, prepared, self.listen)
-            facts = None
-            if before is not None:
-                dataset = open_dataset(prepared, trusting=True)
-                facts = base_facts(dataset, before, policy.base_drift is not None)
-            due = base_due(policy, facts, self.journal.at, self.ask.force_base)
-            made = train_base(self.settings, self.store, self.journal.id, due, before, self.listen)
-            self._save(base=made)
-        assert self.journal.base is not None
-        wanted = self.journal.base.digest
-        found = current_base(self.store, prepared, self.listen)
-        if found is None or found.info.digest != wanted:
-            raise NotFoundError(
-                f"The base with digest {wanted} of the retraining {self.journal.id} is not the "
-                f"newest of the data set in {self.store.shown} any more. Expected it there; give "
-                f"that retraining up: lorarec pipeline run --anew"
+        found = current_base(self.store, prepared, self.listen) if self.journal.base else None
+        if self.journal.base is not None and (step := carried(self.journal, found)) is None:
+            self.listen.say(
+                f"The base with digest {self.journal.base.digest} of the retraining "
+                f"{self.journal.id} is not the newest any more. Its base is settled again."
             )
-        self.base = found
+            if self.journal.domains is None:
+                self._save(base=None)
+            else:
+                self._begin(self.journal.rows_before, self.journal.waited)
+                self.take_logs()
+        elif self.journal.base is not None and step != self.journal.base:
+            self._save(base=step)
+        if self.journal.base is None:
+            forced = self.ask.force_base
+            self._save(base=settle(self.settings, self.store, self.journal, forced, self.listen))
+            found = current_base(self.store, prepared, self.listen)
+        assert self.journal.base is not None
+        self.base = there(found, self.journal.base, self.store)
         return self.journal.base
 
     def _due(self) -> None:

@@ -70,8 +70,8 @@ def train_base(
         assert before is not None
         return _step(due, before)
     made = current_base(store, prepared, SILENT, retrain)
-    if made is not None:
-        return _step(due, made)
+    if made is not None and before is not None and made.uri == before.uri:
+        return _step(due, made)  # one that another came after is none to go on with
     listen.say(f"Base: {due.reason}; pretraining.")
     started = time.monotonic()
     try:
@@ -119,7 +119,7 @@ def train_domain(
     """
     made = next(finished(store, ["adapt"], page=5, retrain=retrain, domain=domain), None)
     if made is not None:
-        return _of_run(store, made, settings)
+        return of_run(store, made)
     parent = lineage(store, domain, base)
     if parent is None:
         adapted = adapt_now(settings, domain, store, base.uri, listen)
@@ -150,7 +150,12 @@ def _rebased(
     return Trained(done.run, done.adapter.info.digest, REBASE, done.stored)
 
 
-def _of_run(store: Store, run: RunInfo, settings: Settings) -> Trained:
+def of_run(store: Store, run: RunInfo) -> Trained:
+    """The adapter of a run that has ended.
+
+    Raises:
+        LorarecError: It cannot be read.
+    """
     named = find_adapter(store, run.uri, None, SILENT)
     how = named.info.made_of.how if named.info.made_of else ADAPT
     return Trained(run.uri, named.info.digest, how, named.stored)

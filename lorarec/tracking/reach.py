@@ -6,7 +6,7 @@ import socket
 import urllib.request
 from urllib.parse import urlsplit
 
-from lorarec.errors import StoreError
+from lorarec.errors import PassingError
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
 """By the scheme of a URI, without its driver: where it is unless the URI says."""
@@ -24,7 +24,7 @@ def check_reached(uri: str, seconds: float = SECONDS) -> None:
         seconds: To wait for an answer.
 
     Raises:
-        StoreError: Nothing answers there.
+        PassingError: Nothing answers there.
     """
     try:
         parts = urlsplit(uri)
@@ -40,7 +40,7 @@ def check_reached(uri: str, seconds: float = SECONDS) -> None:
     try:
         socket.create_connection((host, port), timeout=seconds).close()
     except OSError as error:
-        raise StoreError(
+        raise PassingError(
             f"The MLflow store {without_password(uri)} does not answer: {host} on port {port}: "
             f"{error.strerror or error}. Expected a store that answers within {seconds:.0f} s. "
             f"Start the server, or correct MLFLOW_TRACKING_URI or tracking.uri."

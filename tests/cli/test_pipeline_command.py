@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -96,6 +97,26 @@ def test_backfill_sees_each_day_its_own_rows_and_goes_on(
     assert rows == logs.filter(pl.col("timestamp") < end).height
     assert not (project / "retraining").exists()
     assert "<svg" in Path("backfill/retraining/page.html").read_text(encoding="utf-8")
+
+
+def test_backfill_from_another_day_into_the_same_folder_is_refused(
+    project: Path, logs: pl.DataFrame, tmp_path: Path
+) -> None:
+    from lorarec.config import load_settings
+    from lorarec.errors import ConfigError
+    from lorarec.pipeline import backfill
+
+    def stopped(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    settings, day = load_settings(), date(2026, 2, 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backfill, "retrain", stopped)
+        for _ in range(2):  # the same day goes on
+            with pytest.raises(KeyboardInterrupt):
+                backfill.backfill(settings, day, day, tmp_path / "out")
+        with pytest.raises(ConfigError, match="go on with --from 2026-02-20"):
+            backfill.backfill(settings, date(2026, 2, 21), date(2026, 2, 21), tmp_path / "out")
 
 
 def test_backfill_before_the_logs_begin_is_refused(

@@ -12,9 +12,16 @@ from plant import FIRST, Plant
 from world import Ended
 
 from lorarec.data.prepared.dataset import open_dataset
-from lorarec.errors import ArtifactError, ConfigError
+from lorarec.errors import ArtifactError, ConfigError, PassingError
+from lorarec.pipeline import retrain
+from lorarec.pipeline.leftovers import clear
 from lorarec.pipeline.retrain import Ask
-from lorarec.tracking.registry import newest_base, recent_runs
+from lorarec.pipeline.retry import Patience
+from lorarec.pipeline.state import Journal, save
+from lorarec.tracking.processes import HOST
+from lorarec.tracking.registry import newest_base, recent_runs, running_runs
+from lorarec.tracking.runs import standard_tags
+from lorarec.tracking.store import Store
 
 Unchanged = Callable[[], bool]
 
@@ -188,3 +195,33 @@ def test_no_run_tells_of_the_webhook(plant: Plant) -> None:
     plant.run(1, settings={"pipeline.webhook": secret})
     told = [path.read_bytes() for path in plant.folder.rglob("*") if path.is_file()]
     assert not [text for text in told if b"secret-of-the-hook" in text]
+
+
+def test_a_store_that_does_not_answer_is_asked_again_and_told(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, told = [], []
+
+    def silent() -> Store:
+        asked.append("")
+        raise PassingError("the store does not answer")
+
+    monkeypatch.setattr(retrain.telling, "alert", lambda _, what, listen: told.append(what))
+    with pytest.raises(PassingError):
+        retrain.retrain(plant.settings, silent, FIRST)
+    assert len(asked) == plant.settings.pipeline.attempts
+    assert [each["error"] for each in told] == ["the store does not answer"]
+
+
+def test_a_run_killed_on_another_machine_is_closed_with_its_retraining(plant: Plant) -> None:
+    work = plant.folder / "retraining"
+    left = save(work, Journal.begun(FIRST))
+    store = plant.store
+    with store.run("adapt", "adapt", tags=standard_tags(retrain=left.id)) as own:
+        store.client.set_tag(own.id, HOST, "another")
+    with store.run("adapt", "adapt") as other:
+        store.client.set_tag(other.id, HOST, "another")
+    for run in (own, other):
+        store.client.update_run(run.id, status="RUNNING")
+    clear(work, store, Patience())
+    assert [run.run_id for run in running_runs(store)] == [other.id]

@@ -194,6 +194,20 @@ def test_the_history_is_brought_over_once(tmp_path: Path, dagster: Any) -> None:
         assert [each.passed for each in checks(dagster, instance, "games")] == [False]
 
 
+def test_a_retraining_in_which_nothing_was_due_is_never_brought_over(
+    tmp_path: Path, dagster: Any
+) -> None:
+    from lorarec.config import Settings
+    from lorarec.pipeline.events import RETRAIN, bring_over
+
+    settings = Settings().with_options({"pipeline.work": str(tmp_path)})
+    record(tmp_path, [row(1, "books", "promote"), row(2, "books", "idle")])
+    with dagster.DagsterInstance.ephemeral() as instance:
+        assert bring_over(settings, instance) == 1
+        assert bring_over(settings, instance) == 0
+        assert [run.tags[RETRAIN] for run in instance.get_runs()] == ["r1"]
+
+
 @needs_dagster
 @needs_browser
 def test_a_browser_finds_the_domains_and_the_last_verdict(bare_project: Path) -> None:

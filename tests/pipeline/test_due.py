@@ -47,6 +47,12 @@ def test_a_domain_is_due_by_new_rows(rows: int, due: bool) -> None:
     assert domain_due(POLICY, replace(KNOWN, new_rows=rows), NOW, 100).due is due
 
 
+def test_an_adapter_that_never_came_through_the_gate_is_due_without_new_rows() -> None:
+    left = replace(KNOWN, new_rows=0, gated=False)
+    assert domain_due(POLICY, left, NOW, 1).reason == "trained, not yet decided"
+    assert not domain_due(POLICY, replace(left, decidable=False), NOW, 1).due
+
+
 def test_a_domain_without_an_adapter_waits_for_enough_rows() -> None:
     young = DomainFacts(rows=40, new_rows=40, trained_at=None, on_base=False)
     assert "below min_domain_rows" in domain_due(POLICY, young, NOW, 100).reason

@@ -12,6 +12,7 @@ import pytest
 from plant import DAY, FIRST, Plant
 
 from lorarec.errors import ConfigError, PassingError, TrainingError
+from lorarec.jobs.pretrain import pretrain
 from lorarec.pipeline import points, retrain
 from lorarec.pipeline.history import read
 from lorarec.pipeline.retrain import Ask
@@ -125,6 +126,26 @@ def test_a_bug_in_one_domain_stops_no_other(plant: Plant, monkeypatch: pytest.Mo
     assert set(found.left_undone.values()) == {"ZeroDivisionError: division by zero"}
 
 
+def test_a_gate_that_failed_is_asked_again_without_training(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(*_: Any) -> Any:
+        raise TrainingError("it could not decide")
+
+    old = pl.read_parquet(plant.folder / "logs" / "first.parquet")
+    games = old.filter(pl.col("domain") == "games")
+    plant.write("play.parquet", games.with_columns(domain=pl.lit("play")))
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "gate", bad)
+        assert list(plant.run(1).left_undone) == ["play"]
+    made = kinds(plant)["adapt"]
+    found = plant.run(2)
+    assert {row.domain: row.verdict for row in found.rows if row.verdict != "idle"} == {
+        "play": "promote"
+    }
+    assert kinds(plant)["adapt"] == made
+
+
 def test_what_may_pass_is_tried_again(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, calls = retrain.gate, []
 
@@ -207,6 +228,28 @@ def test_broken_off_anywhere_it_goes_on_where_it_was(
     assert [version.number for version in versions(plant.store, "lorarec-books")] == [1, 2]
     assert running_runs(plant.store) == []
     assert not list(plant.folder.rglob(UNFINISHED))
+
+
+def test_another_base_since_it_broke_off_is_gone_on_with(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    plant.write("day1.parquet", plant.day(1).vstack(plant.day(2)))
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "train_domain", crash)
+        with pytest.raises(Crash):
+            plant.run(2, Ask(domains=("books",)))
+    left = load(plant.folder / "retraining")
+    pretrain(plant.settings, [Path("prepared")], plant.store)
+    found = plant.run(2, Ask(domains=("books",)))
+    assert left is not None
+    assert left.base is not None
+    assert found.journal.base is not None
+    assert found.journal.base.run != left.base.run
+    assert (found.journal.id != left.id, found.resumed) == (True, False)
+    assert not found.left_undone
 
 
 def test_one_that_was_broken_off_can_be_given_up(
