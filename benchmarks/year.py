@@ -52,7 +52,7 @@ MIB = 2**20
 def made_plan(folder: Path, quick: bool, full: bool) -> Plan:
     """The world and its days, written to a folder."""
     if quick:
-        names, before, days, daily, users, items = 3, 20, 4, 45, 180, 90
+        names, before, days, daily, users, items = 2, 20, 3, 45, 120, 90
     else:
         names, before, days, daily, users, items = 20, 30, 360 if full else 60, 200, 4000, 2000
     domains = [f"domain-{number:02d}" for number in range(names)]
@@ -60,9 +60,9 @@ def made_plan(folder: Path, quick: bool, full: bool) -> Plan:
     logs = make_logs(domains, users, items, names * daily * window, days=window, start=START)
     logs.write_parquet(folder / "logs.parquet")
     make_database(folder / "empty.db")
+    first, week = START + timedelta(days=before - 1), 2 if quick else WEEK
     more = {"model.dim": 8, "train.epochs": 2, "adapt.epochs": 1, "adapt.rank": 2} if quick else {}
-    first = START + timedelta(days=before - 1)
-    return Plan(folder / "logs.parquet", first, days, folder / "empty.db", more)
+    return Plan(folder / "logs.parquet", first, days, folder / "empty.db", week, more)
 
 
 def play_all(plan: Plan, cache: Cache, work: Path) -> dict[str, Arrays]:
@@ -130,8 +130,8 @@ def draw(plan: Plan, found: dict[str, Arrays], folder: Path) -> None:
 def report(plan: Plan, found: dict[str, Arrays], measures: Measures) -> None:
     """The tables, and when a base is due."""
     rows = []
-    for begin in range(0, plan.days, WEEK):
-        days = range(begin, min(begin + WEEK, plan.days))
+    for begin in range(0, plan.days, plan.week):
+        days = range(begin, min(begin + plan.week, plan.days))
         more = gained(found["both"], found["adapters"], days)
         cells = [recall_on(own, days) for own in found.values()]
         shown = f"{more.mean:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
@@ -173,8 +173,8 @@ def main() -> None:
     with TemporaryDirectory(dir=own, prefix="logs-") as folder:
         plan = made_plan(Path(folder), options.quick, options.full)
         say(f"{plan.days} days from {plan.first}, {len(POLICIES)} policies")
-        arguments = {"logs": file_digest(plan.logs), "days": plan.days, "settings": SETTINGS}
-        cache = Cache.of(options.work, "year", **arguments, more=dict(plan.more))
+        chosen = {**SETTINGS, **plan.more, "days": plan.days, "week": plan.week}
+        cache = Cache.of(options.work, "year", logs=file_digest(plan.logs), **chosen)
         found = play_all(plan, cache, own)
     report(plan, found, measures)
     draw(plan, found, own)

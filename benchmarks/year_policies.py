@@ -37,16 +37,16 @@ NEVER = 36_500  # days
 NO_ROWS = 1_000_000_000  # more than there will ever be
 WEEK = 7
 POLICIES: dict[str, dict[str, object]] = {
-    "both": {"pipeline.base_max_age_days": WEEK, "pipeline.min_new_rows": 1},
+    "both": {"pipeline.min_new_rows": 1},
     "adapters": {"pipeline.base_max_age_days": NEVER, "pipeline.min_new_rows": 1},
-    "weekly": {"pipeline.base_max_age_days": WEEK, "pipeline.min_new_rows": NO_ROWS},
+    "weekly": {"pipeline.min_new_rows": NO_ROWS},
     "base": {"pipeline.base_max_age_days": NEVER, "data.min_domain_rows": NO_ROWS},
 }
-"""What is due when; the longest first. With so many new rows asked for an adapter is due where the
-base changed alone, with so many rows of a domain never."""
+"""What is due when; the longest first. A base is due after the plan's week where nothing else is
+said; with so many new rows asked for an adapter is due where the base changed alone, with so many
+rows of a domain never."""
 SETTINGS: dict[str, object] = {
     "pipeline.window_days": 1,
-    "pipeline.keep_adapters": None,
     "model.dim": 32,
     "train.epochs": 8,
     "train.batch_size": 2048,
@@ -74,8 +74,15 @@ class Plan:
     days: int
     empty: Path
     """A database of MLflow with its tables and nothing in it."""
+    week: int = WEEK
+    """Days from a base to the next where that is by the calendar."""
     more: Mapping[str, object] = field(default_factory=dict)
     """Settings on top of `SETTINGS`."""
+
+    def settings(self, policy: str) -> Settings:
+        """Those that a policy is played through with."""
+        own = {"pipeline.logs": (str(self.logs),), "pipeline.base_max_age_days": self.week}
+        return Settings().with_options({**SETTINGS, **own, **self.more, **POLICIES[policy]})
 
     @property
     def last(self) -> date:
@@ -104,8 +111,7 @@ def _played(name: str, plan: Plan, work: Path) -> Arrays:
         out = Path(folder).resolve()
         (out / DATABASE).parent.mkdir()
         shutil.copy(plan.empty, out / DATABASE)
-        options = {"pipeline.logs": (str(plan.logs),), **SETTINGS, **plan.more, **POLICIES[name]}
-        settings = Settings().with_options(options)
+        settings = plan.settings(name)
         meter = Meter(name, plan, out, settings)
         backfill(settings, plan.first, plan.last, out, Ask(page=False), told=meter)
         return meter.found()
