@@ -127,8 +127,8 @@ def draw(plan: Plan, found: dict[str, Arrays], folder: Path) -> None:
         print(f"Picture: {folder / file}")
 
 
-def report(plan: Plan, found: dict[str, Arrays], measures: Measures) -> None:
-    """The tables, and when a base is due."""
+def show_weeks(plan: Plan, found: dict[str, Arrays]) -> None:
+    """Recall by week, a user of several days counted on each."""
     rows = []
     for begin in range(0, plan.days, plan.week):
         days = range(begin, min(begin + plan.week, plan.days))
@@ -138,30 +138,37 @@ def report(plan: Plan, found: dict[str, Arrays], measures: Measures) -> None:
         rows.append((f"{days[0] + 1} to {days[-1] + 1}", *cells, shown))
     columns = ("days", *SHOWN, "both minus adapters")
     table("recall@20 on the next day's rows", columns, rows)
+
+
+def show_totals(plan: Plan, found: dict[str, Arrays], measures: Measures) -> None:
+    """What each policy reached, and what it took."""
     rows = []
     for name, own in found.items():
-        sums = {key: float(own[key].sum()) for key in ("cpu", "seconds", "bytes", "failed")}
-        counts = [int(own[key].sum()) for key in ("bases", "adapters", "promoted", "failed")]
         recall = recall_on(own, range(plan.days))
-        cpu, stored = f"{sums['cpu']:.1f}", f"{sums['bytes'] / MIB:.1f}"
-        rows.append((name, recall, cpu, f"{sums['seconds']:.1f}", stored, *counts))
+        sums = {key: float(own[key].sum()) for key in ("cpu", "seconds", "bytes", "failed")}
+        took = [f"{sums['cpu']:.1f}", f"{sums['seconds']:.1f}", f"{sums['bytes'] / MIB:.1f}"]
+        counts = [int(own[key].sum()) for key in ("bases", "adapters", "promoted", "failed")]
+        rows.append((name, recall, *took, *counts))
         measures.add(f"year_recall_{name}", recall, "recall@20")
         measures.add(f"year_cpu_seconds_{name}", sums["cpu"], "s")
         measures.add(f"year_bytes_{name}", sums["bytes"], "bytes")
         measures.add(f"year_failed_{name}", sums["failed"], "steps")
-    columns = ("policy", "recall@20", "CPU s", "wall s", "MiB", "bases", "adapters", "promoted",
-               "failed")  # fmt: skip
-    table(f"All {plan.days} days", columns, rows)
+    took_columns = ("CPU s", "wall s", "MiB", "bases", "adapters", "promoted", "failed")
+    table(f"All {plan.days} days", ("policy", "recall@20", *took_columns), rows)
+
+
+def tell_due(plan: Plan, found: dict[str, Arrays], measures: Measures) -> None:
+    """The day from which a base is due, or that it is not."""
     above = [gained(found["both"], found["adapters"], [d]).low > 0 for d in range(plan.days)]
     due = due_from(above)
     measures.add("year_days", plan.days, "days")
     if due is None:
         print(f"\nA base is not due within {plan.days} days: adapters alone suffice.")
         measures.leave_out("year_base_due_day", "adapters alone suffice that long")
-    else:
-        day = plan.first + timedelta(days=due)
-        print(f"\nA base is due from day {due + 1}, {day}: adapters alone suffice until then.")
-        measures.add("year_base_due_day", due + 1, "day")
+        return
+    day = plan.first + timedelta(days=due)
+    print(f"\nA base is due from day {due + 1}, {day}: adapters alone suffice until then.")
+    measures.add("year_base_due_day", due + 1, "day")
 
 
 def main() -> None:
@@ -176,7 +183,9 @@ def main() -> None:
         chosen = {**SETTINGS, **plan.more, "days": plan.days, "week": plan.week}
         cache = Cache.of(options.work, "year", logs=file_digest(plan.logs), **chosen)
         found = play_all(plan, cache, own)
-    report(plan, found, measures)
+    show_weeks(plan, found)
+    show_totals(plan, found, measures)
+    tell_due(plan, found, measures)
     draw(plan, found, own)
     measures.add("year_wall_seconds", time.perf_counter() - began, "s")
     measures.finish(options.json)

@@ -23,7 +23,7 @@ def counts(screen: str) -> dict[str, list[int]]:
 
 
 def test_the_quick_run_trains_what_each_policy_says(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "benchmarks" / "year.py", "--quick"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "year.py"), "--quick"]
     done = subprocess.run(
         [*command, "--json", "y.json", "--work", "."],
         cwd=tmp_path,
