@@ -17,7 +17,8 @@ are bootstrapped over users within each. CPU seconds are of the retrainings alon
 adapters and bases. A base is due from the first of three days in a row on which the whole interval
 of `both` minus `adapters` lies above 0.
 
-Two policies run side by side. Pictures go to the folder `year` of --work.
+Two policies run side by side, each by a process of one thread; one that was finished is kept in
+--work, and its folder `year` gets the pictures.
 """
 
 from __future__ import annotations
@@ -163,8 +164,8 @@ def tell_due(plan: Plan, found: dict[str, Arrays], measures: Measures) -> None:
     due = due_from(above)
     measures.add("year_days", plan.days, "days")
     if due is None:
-        print(f"\nA base is not due within {plan.days} days: adapters alone suffice.")
-        measures.leave_out("year_base_due_day", "adapters alone suffice that long")
+        print(f"\nBy this rule no base is due within {plan.days} days.")
+        measures.leave_out("year_base_due_day", "none is due that early")
         return
     day = plan.first + timedelta(days=due)
     print(f"\nA base is due from day {due + 1}, {day}: adapters alone suffice until then.")
