@@ -23,6 +23,7 @@ Two policies run side by side, each by a process of one thread; one that was fin
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ from lorarec.tracking.database import make_database
 START = date(2026, 1, 1)
 SHOWN = ("base", "adapters", "weekly", "both")
 IN_A_ROW = 3
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 MIB = 2**20
 
 
@@ -68,6 +70,7 @@ def made_plan(folder: Path, quick: bool, full: bool) -> Plan:
 
 def play_all(plan: Plan, cache: Cache, work: Path) -> dict[str, Arrays]:
     """Every policy, two at a time, each by a process of one thread."""
+    os.environ.update(ONE_THREAD)  # the processes read it as they begin
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         begun = {name: pool.submit(play, cache, name, plan, work) for name in POLICIES}
         found = {name: future.result() for name, future in begun.items()}

@@ -47,7 +47,7 @@ class Backfilled:
 
     @property
     def page(self) -> Path:
-        """Of the last day, with all domains over time."""
+        """Of the last day, with all domains over time; written where `Ask.page` is."""
         return self.folder / WORK / NEWEST
 
     @property
