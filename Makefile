@@ -25,7 +25,7 @@ INPUTS := pyproject.toml constraints-cpu.txt $(CHOICE)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install install-bench demo test lint clean FORCE
+.PHONY: help install install-bench demo year test lint clean FORCE
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ install-bench: $(VENV)/.lorarec-bench ## the peers that benchmarks/ compares wit
 
 demo: $(VENV)/.lorarec-install ## a small sample: pretrain, adapt, evaluate, recommend
 	@sh scripts/demo.sh
+
+year: $(VENV)/.lorarec-install ## 60 simulated days of 20 domains: when is a base due?
+	@$(BIN)/python benchmarks/year.py
 
 test: $(VENV)/.lorarec-dev ## the whole test suite
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

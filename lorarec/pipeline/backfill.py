@@ -60,7 +60,7 @@ class Backfilled:
 
     @property
     def page(self) -> Path:
-        """Of the last day, with all domains over time."""
+        """Of the last day, with all domains over time; written where `Ask.page` is."""
         return self.folder / WORK / NEWEST
 
     @property
@@ -91,7 +91,7 @@ def backfill(
         first: Day, UTC.
         last: Day, UTC.
         out: Folder of all that is made.
-        ask: What else is asked for, each day; the page is written on the last.
+        ask: What else is asked for, each day; the page is written on the last alone.
         listen: Takes words and progress.
         told: Takes each day as it is done.
 
@@ -122,7 +122,8 @@ def backfill(
             save_record(out / FIRST, _Begun(first=str(first)))
         _write_day(frame, day, first, out)
         listen.say(f"{day}: {(day - first).days + 1} of {(last - first).days + 1} days.")
-        asked = replace(ask or Ask(), page=day == last)  # it shows all days
+        asked = ask or Ask()
+        asked = replace(asked, page=asked.page and day == last)  # it shows all days
         found = _of_day(own, store, end, asked, listen)
         days.append(Day(day, found.rows, found.left_undone))
         told(days[-1])
