@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_quick_run_finds_one_pass_cheaper_and_the_same_adapters(tmp_path: Path) -> None:
+def test_the_quick_run_finds_the_same_adapters_in_one_pass(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
