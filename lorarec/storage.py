@@ -42,7 +42,8 @@ def refused(path: Path, error: OSError) -> StoreError:
     )
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """A name of its own for what will take the place of a path; told by `UNFINISHED`."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
@@ -51,6 +52,12 @@ def remove_beside(path: Path | str) -> None:
     path = Path(path)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
+
+
+def bytes_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def sync(path: Path) -> None:
@@ -76,7 +83,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         StoreError: The disk is full, read-only, or not ours to write to.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -97,7 +104,7 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
         StoreError: `path` exists already and is not empty, or the disk refused.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = beside(path)
     try:
         if path.exists() and any(path.iterdir()):
             raise StoreError(

@@ -15,7 +15,6 @@ from lorarec.errors import ConfigError
 if TYPE_CHECKING:
     from lorarec.config import Settings
     from lorarec.data.prepared.dataset import PreparedDataset
-    from lorarec.data.prepared.manifest import Options
 
 _logs = click.argument(
     "paths", nargs=-1, required=True, metavar="LOGS...", type=click.Path(path_type=Path)
@@ -85,6 +84,7 @@ def prepare(
       lorarec data prepare data/sample prepared --duplicates last --min-item-rows 5
     """
     from lorarec.data.prepared.build import prepare as job
+    from lorarec.data.prepared.options import options_of
     from lorarec.fanout.engines import engine_named
 
     settings = settings.with_options(
@@ -95,7 +95,7 @@ def prepare(
             "data.min_item_rows": min_item_rows,
         }
     )
-    options = _options(settings, split)
+    options = options_of(settings, split or "time")
     with progress("prepare") as meter:
         engine = None if workers is None else engine_named("spawn", workers)
         dataset = job(paths, out, options, lambda rows: meter.update(rows), engine)
@@ -144,26 +144,6 @@ def append(
         added = job(dataset, paths, moments, move_cutoff, lambda rows: meter.update(rows))
     least = settings.data.min_domain_rows
     _report(added.dataset, added.rows, added.known, least, as_json)
-
-
-def _options(settings: Settings, split: str | None) -> Options:
-    from lorarec.data.prepared.manifest import Options
-
-    data = settings.data
-    return Options(
-        columns=data.columns,
-        events=data.events,
-        min_rating=data.min_rating,
-        rating_weight=data.rating_weight,
-        on_bad_rows=data.on_bad_rows,
-        duplicates=data.duplicates,
-        min_user_rows=data.min_user_rows,
-        min_item_rows=data.min_item_rows,
-        split="time" if split is None else split,  # type: ignore[arg-type]
-        valid_share=data.valid_share,
-        test_share=data.test_share,
-        seed=settings.train.seed,
-    )
 
 
 def _cutoffs(text: str) -> tuple[int, int]:

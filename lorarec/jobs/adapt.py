@@ -27,7 +27,7 @@ from lorarec.lora.size import AdapterSize, oversized, without_excess
 from lorarec.lora.state import AdapterState
 from lorarec.lora.towers import largest_ranks
 from lorarec.models.artefact import Base, library_versions
-from lorarec.storage import sha256_bytes
+from lorarec.storage import bytes_of, sha256_bytes
 from lorarec.tracking.held_runs import RunLog, Runs
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
@@ -206,7 +206,7 @@ def train_adapter(
         run.log_params({"targets": config.describe()})
         with run.artifact_folder("adapter") as folder:
             save_adapter(adapter, folder)
-            stored = sum(file.stat().st_size for file in folder.iterdir())
+            stored = bytes_of(folder)
         record_training(run, trained, adapter, stored)
         run.log_metrics({"train_rows": len(data.train)})
     return Adapted(

@@ -23,9 +23,8 @@ from lorarec.jobs.forget_places import Places, find_places
 from lorarec.jobs.forget_staging import Staging, Touched
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.tracking.champions import deciding
-from lorarec.tracking.database import database_path
 from lorarec.tracking.everything import all_runs
-from lorarec.tracking.flip import carry_out
+from lorarec.tracking.flip import carry_out, local_database
 from lorarec.tracking.store import Store
 
 ALWAYS = (
@@ -82,11 +81,7 @@ def forget(
         ArtifactError: An artefact is broken.
         StoreError: The store is on a server, or it or the disk refused.
     """
-    if database_path(store.uri) is None:
-        raise StoreError(
-            f"The store {store.uri} is not an SQLite file of this machine. Expected one: run this "
-            f"where its files are, or delete the runs there."
-        )
+    local_database(store)  # refuses any other store
     with ExitStack() as stack:
         stack.enter_context(deciding(store))
         places = find_places(store, also)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +25,7 @@ from lorarec.record import load_record, save_record
 from lorarec.retrieval.artefact import load_index, save_index
 from lorarec.retrieval.augmented_artefact import RECORD as JOINED
 from lorarec.retrieval.augmented_artefact import AugmentedInfo
-from lorarec.storage import atomic_dir, atomic_path
+from lorarec.storage import atomic_dir, atomic_path, beside
 from lorarec.tracking.everything import all_versions
 from lorarec.tracking.flip import Flip, Replacement, VersionTags
 from lorarec.tracking.runs import TAG
@@ -253,13 +252,13 @@ class Staging:
         self.touched.append(Touched(what, self.places.names.get(path, str(path)), how))
 
     def _folder(self, what: str, place: Path, write: Callable[[Path], object], how: str) -> None:
-        staged = _beside(place)
+        staged = beside(place)
         with atomic_dir(staged) as folder:
             write(folder)
         self._staged(what, place, staged, how)
 
     def _file(self, what: str, place: Path, write: Callable[[Path], object], how: str) -> None:
-        staged = _beside(place)
+        staged = beside(place)
         with atomic_path(staged) as path:
             write(path)
         self._staged(what, place, staged, how)
@@ -332,7 +331,3 @@ def renewed(source: DataSource, logs: Sequence[DataSource]) -> DataSource:
 
 def _inside(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
-
-
-def _beside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.tmp")

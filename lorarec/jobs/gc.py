@@ -9,20 +9,20 @@ from pathlib import Path
 
 from lorarec.errors import ConfigError, NotFoundError
 from lorarec.jobs.named_adapter import ADAPTER_KINDS, base_digest
-from lorarec.jobs.recorded import BASE_KINDS, Recorded, parent_names, recorded
+from lorarec.jobs.recorded import Recorded, parent_names, recorded
 from lorarec.record import load_record
 from lorarec.retrieval.artefact import RECORD as INDEX
 from lorarec.retrieval.artefact import IndexInfo
 from lorarec.retrieval.augmented_artefact import RECORD as AUGMENTED
 from lorarec.retrieval.augmented_artefact import AugmentedInfo
+from lorarec.storage import bytes_of
 from lorarec.tracking.champions import deciding, reign
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import domain_of
-from lorarec.tracking.registry import find_run, running_runs
+from lorarec.tracking.registry import BASE_KINDS, find_run, running_runs
 from lorarec.tracking.removal import (
     Leftover,
     artifact_bytes,
-    bytes_of,
     delete_version,
     half_removed,
     leftovers,

@@ -11,13 +11,13 @@ from lorarec.data.source import DataSource
 from lorarec.errors import LorarecError, NotFoundError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import ADAPTER_KINDS, find_adapter, is_named
-from lorarec.jobs.recorded import BASE_KINDS, Recorded, parent_names, recorded
+from lorarec.jobs.recorded import Recorded, parent_names, recorded
 from lorarec.lora.adapter import AdapterInfo
 from lorarec.models.artefact import BaseInfo
 from lorarec.record import load_record
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import BASE_MODEL
-from lorarec.tracking.registry import find_run, finished, resolve
+from lorarec.tracking.registry import BASE_KINDS, find_run, finished, resolve
 from lorarec.tracking.served import served_adapter
 from lorarec.tracking.store import Store
 from lorarec.tracking.versions import Version, find_version

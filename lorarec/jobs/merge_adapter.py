@@ -9,7 +9,7 @@ from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import Named, base_of, find_adapter, load_all
 from lorarec.lora.merging import merged_base
 from lorarec.models.artefact import Base, load_base, save_base
-from lorarec.storage import atomic_dir
+from lorarec.storage import atomic_dir, bytes_of
 from lorarec.tracking.store import Store
 
 
@@ -48,5 +48,5 @@ def merge_adapter(
     whole = merged_base(chosen.beside(adapter.info).base, adapter)
     with atomic_dir(out) as folder:
         save_base(whole, folder)
-    stored = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    stored = bytes_of(out)
     return MergedInto(named, load_base(out), out, stored)

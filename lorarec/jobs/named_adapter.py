@@ -12,6 +12,7 @@ from lorarec.jobs.listener import Listener
 from lorarec.lora.adapter import Adapter, AdapterInfo, load_adapter
 from lorarec.models.artefact import BaseInfo
 from lorarec.record import load_record
+from lorarec.storage import bytes_of
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import finished, newest_adapter, newest_base, resolve
 from lorarec.tracking.store import Store
@@ -38,7 +39,7 @@ class Named:
     @property
     def stored(self) -> int:
         """Bytes on disk."""
-        return sum(file.stat().st_size for file in self.folder.iterdir())
+        return bytes_of(self.folder)
 
 
 def find_adapter(store: Store, text: str, base: str | None, listen: Listener) -> Named:

@@ -19,7 +19,7 @@ from lorarec.lora.peft_import import NO_NAMES, from_peft
 from lorarec.lora.peft_reading import PeftFolder, read_peft
 from lorarec.lora.size import oversized
 from lorarec.lora.state import TABLES
-from lorarec.storage import atomic_dir
+from lorarec.storage import atomic_dir, bytes_of
 from lorarec.tracking.registry import newest_base
 from lorarec.tracking.store import Store
 
@@ -69,7 +69,7 @@ def export_peft(
     export = peft_export(chosen.base, adapter, rest)
     with atomic_dir(out) as folder:
         save_peft(export, folder)
-    stored = sum(file.stat().st_size for file in out.iterdir())
+    stored = bytes_of(out)
     return Exported(named, export, out, stored)
 
 

@@ -10,6 +10,7 @@ from lorarec.jobs.choose import Chosen
 from lorarec.lora.adapter import Adapter, save_adapter
 from lorarec.lora.config import recorded_rank
 from lorarec.lora.size import AdapterSize
+from lorarec.storage import bytes_of
 from lorarec.tracking.runs import standard_tags
 from lorarec.tracking.store import Store
 
@@ -69,7 +70,7 @@ def record_made(
     with store.run(name, kind, params=told, tags=tags, config=settings.model_dump()) as run:
         with run.artifact_folder("adapter") as folder:
             save_adapter(made, folder)
-            stored = sum(file.stat().st_size for file in folder.iterdir())
+            stored = bytes_of(folder)
         run.log_metrics(
             {
                 **costs(info.config, size, stored),

@@ -14,7 +14,7 @@ from lorarec.lora.adapter import Adapter, AdapterInfo, adapter_digest, save_adap
 from lorarec.lora.config import recorded_rank
 from lorarec.lora.state import AdapterState
 from lorarec.models.artefact import library_versions
-from lorarec.storage import sha256_bytes
+from lorarec.storage import bytes_of, sha256_bytes
 from lorarec.tracking.runs import Run, standard_tags
 from lorarec.tracking.store import Store
 
@@ -38,7 +38,7 @@ class Recording:
         made = completed(trained, made)
         with self.run.artifact_folder("adapter") as folder:
             save_adapter(made, folder)
-            stored = sum(file.stat().st_size for file in folder.iterdir())
+            stored = bytes_of(folder)
         record_training(self.run, trained, made, stored)
         return made, stored
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 from lorarec.jobs.named_adapter import ADAPTER_KINDS
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import BASE_MODEL, model_name
-from lorarec.tracking.registry import finished
+from lorarec.tracking.registry import BASE_KINDS, finished
 from lorarec.tracking.store import Store
 from lorarec.tracking.versions import Version, registered_model, versions
-
-BASE_KINDS = ("pretrain", "import")
-"""Runs that have a base."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from lorarec.data.describe import describe
 from lorarec.errors import ConfigError, LorarecError, NotFoundError
 from lorarec.jobs.choose import Chosen, choose_base
 from lorarec.jobs.listener import SILENT, Listener
+from lorarec.jobs.named_adapter import ADAPTER_KINDS
 from lorarec.jobs.ranking import Arena
 from lorarec.jobs.report_lists import listed, read_titles, shown_users
 from lorarec.jobs.report_records import (
@@ -25,7 +26,7 @@ from lorarec.jobs.report_records import (
     per_user,
     training_of,
 )
-from lorarec.jobs.report_runs import ADAPTERS, Meant, meant
+from lorarec.jobs.report_runs import Meant, meant
 from lorarec.lora.adapter import Adapter, load_adapter
 from lorarec.lora.difference import difference
 from lorarec.lora.state import AdapterState
@@ -206,7 +207,7 @@ def _adapters(store: Store, found: Meant) -> dict[str, RunInfo]:
     }
     chosen = {str(info.domain): info for info in found.adapters}
     if set(wanted.values()) - set(chosen):
-        for info in finished(store, ADAPTERS, base_digest=found.base_digest):
+        for info in finished(store, ADAPTER_KINDS, base_digest=found.base_digest):
             domain = wanted.get(info.tag("adapter_digest") or "")
             if domain is not None:
                 chosen.setdefault(domain, info)
@@ -217,7 +218,7 @@ def _sized(store: Store, found: Meant, domains: set[str]) -> list[RunInfo]:
     """Adapters of the base whose sizes are shown: of the page's domains, those compared too."""
     own = [
         info
-        for info in finished(store, ADAPTERS, base_digest=found.base_digest)
+        for info in finished(store, ADAPTER_KINDS, base_digest=found.base_digest)
         if info.domain in domains
     ]
     return sorted(own, key=lambda info: (str(info.domain), info.metrics.get("parameters", 0.0)))

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lorarec.errors import ConfigError, NotFoundError
+from lorarec.jobs.named_adapter import ADAPTER_KINDS
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.registry import (
+    BASE_KINDS,
     find_run,
     finished,
     nested_runs,
@@ -18,8 +20,6 @@ from lorarec.tracking.registry import (
 from lorarec.tracking.store import Store
 
 TEST = "test"
-BASES = ("pretrain", "import")
-ADAPTERS = ("adapt", "full", "sum", "truncate", "quantize", "peft-import")
 
 
 @dataclass
@@ -88,7 +88,7 @@ def _run_of(store: Store, text: str) -> RunInfo:
 
 
 def _add(store: Store, found: Meant, info: RunInfo) -> None:
-    if info.kind in BASES:
+    if info.kind in BASE_KINDS:
         _on_base(store, found, info)
     elif info.kind == "evaluate":
         if info.tag("protocol"):
@@ -105,11 +105,11 @@ def _add(store: Store, found: Meant, info: RunInfo) -> None:
         for each in nested_runs(store, info.run_id):
             if each.kind == "evaluate" and each.status == "FINISHED":
                 found.evaluations[str(each.domain)] = each
-    elif info.kind == "sweep" or info.kind == "adapt-all" or info.kind in ADAPTERS:
+    elif info.kind == "sweep" or info.kind == "adapt-all" or info.kind in ADAPTER_KINDS:
         _same_base(found, info)
         own = nested_runs(store, info.run_id) if info.kind in ("sweep", "adapt-all") else [info]
         for each in own:
-            if each.kind not in ADAPTERS or each.status != "FINISHED" or each.passed_over:
+            if each.kind not in ADAPTER_KINDS or each.status != "FINISHED" or each.passed_over:
                 continue
             found.adapters.append(each)
             measured = _newest_evaluation(store, each)

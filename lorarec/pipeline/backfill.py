@@ -20,6 +20,7 @@ from lorarec.errors import ConfigError, DataError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline.due import DAY
 from lorarec.pipeline.history import Row, read
+from lorarec.pipeline.ingest import named_logs
 from lorarec.pipeline.page import NEWEST
 from lorarec.pipeline.retrain import Ask, Retrained, retrain
 from lorarec.pipeline.state import load
@@ -183,13 +184,8 @@ def settings_in(settings: Settings, out: Path) -> Settings:
 
 def _logs(settings: Settings, first: date, last: date) -> pl.DataFrame:
     """The past logs up to the last day."""
-    if not settings.pipeline.logs:
-        raise ConfigError(
-            "Setting pipeline.logs names no logs. Expected the past logs there, such as "
-            '[pipeline] logs = ["logs/*.parquet"] in lorarec.toml.'
-        )
     data = settings.data
-    paths = [Path(path) for path in settings.pipeline.logs]
+    paths = named_logs(settings)
     frame = read_logs(paths, data.columns, data.min_rating, data.rating_weight, data.events).frame
     if frame["timestamp"].null_count():
         raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lorarec.record import load_record
 from lorarec.tracking.champions import reign
 from lorarec.tracking.info import RunInfo
 from lorarec.tracking.model_names import model_name
-from lorarec.tracking.registry import finished, resolve
+from lorarec.tracking.registry import BASE_KINDS, finished, resolve
 from lorarec.tracking.store import Store
 from lorarec.tracking.versions import versions
 
@@ -63,7 +63,7 @@ def current_base(
         retrain: Id of the retraining that it must be of.
     """
     place = str(prepared.resolve())
-    for run in _bases(store, retrain):
+    for run in finished(store, BASE_KINDS, retrain=retrain):
         try:
             folder, _ = resolve(store, run.uri, "base")
             info = load_record(folder / "base.json", BaseInfo)
@@ -73,13 +73,6 @@ def current_base(
         if info.data.paths == [place]:
             return CurrentBase(run.uri, info, trained_at(run))
     return None
-
-
-def _bases(store: Store, retrain: str | None) -> Iterator[RunInfo]:
-    found = [
-        run for kind in ("pretrain", "import") for run in finished(store, [kind], retrain=retrain)
-    ]
-    yield from sorted(found, key=lambda run: run.started, reverse=True)
 
 
 def lineage(store: Store, domain: str, base: CurrentBase) -> Lineage | None:

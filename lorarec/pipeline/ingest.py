@@ -10,7 +10,8 @@ from lorarec.config import Settings
 from lorarec.data.files import find_files
 from lorarec.data.prepared.build import append, prepare
 from lorarec.data.prepared.dataset import PreparedDataset, open_dataset
-from lorarec.data.prepared.manifest import Options, is_prepared
+from lorarec.data.prepared.manifest import is_prepared
+from lorarec.data.prepared.options import options_of
 from lorarec.errors import ConfigError, DataError
 from lorarec.jobs.listener import SILENT, Listener
 from lorarec.pipeline.due import DAY
@@ -43,7 +44,7 @@ def ingest(settings: Settings, now: int, before: int, listen: Listener = SILENT)
         StoreError: The disk refused.
     """
     folder = Path(settings.pipeline.prepared)
-    paths = _named(settings)
+    paths = named_logs(settings)
     refused: dict[str, str] = {}
     if is_prepared(folder):
         dataset = _append(settings, folder, paths, refused, listen)
@@ -66,26 +67,12 @@ def ingest(settings: Settings, now: int, before: int, listen: Listener = SILENT)
     )
 
 
-def options_of(settings: Settings) -> Options:
-    """How logs become rows, by `[data]`."""
-    data = settings.data
-    return Options(
-        columns=data.columns,
-        events=data.events,
-        min_rating=data.min_rating,
-        rating_weight=data.rating_weight,
-        on_bad_rows=data.on_bad_rows,
-        duplicates=data.duplicates,
-        min_user_rows=data.min_user_rows,
-        min_item_rows=data.min_item_rows,
-        split=data.split,
-        valid_share=data.valid_share,
-        test_share=data.test_share,
-        seed=settings.train.seed,
-    )
+def named_logs(settings: Settings) -> list[Path]:
+    """The paths at `[pipeline] logs`.
 
-
-def _named(settings: Settings) -> list[Path]:
+    Raises:
+        ConfigError: There are none.
+    """
     if not settings.pipeline.logs:
         raise ConfigError(
             "Setting pipeline.logs names no logs. Expected files, folders or patterns, such as "

@@ -14,13 +14,13 @@ from lorarec.report.blocks import Cell, Chart, Section, Table, Text
 from lorarec.report.over_time import over_time
 from lorarec.report.page import page_of
 from lorarec.storage import write_text
+from lorarec.tracking.champions import PROMOTE
 
 FOLDER = "pages"
 NEWEST = "page.html"
-PROMOTED = "promote"
-MARKS = {PROMOTED: "good", "failed": "bad", "postponed": "bad"}
+MARKS = {PROMOTE: "good", "failed": "bad", "postponed": "bad"}
 WORDS = {
-    PROMOTED: "promoted",
+    PROMOTE: "promoted",
     "keep-champion": "champion kept",
     "keep-base": "base kept",
     IDLE: "not due",
@@ -143,7 +143,7 @@ def _over_time(rows: Sequence[Row], metric: str) -> Section:
                 continue
             point = (row.at / DAY, float(value))
             lines.setdefault(row.domain, []).append(point)
-            if row.verdict == PROMOTED and name == "recall":
+            if row.verdict == PROMOTE and name == "recall":
                 rings.setdefault(row.domain, []).append(point)
         if lines:
             figure = over_time(lines, label, rings, share=name == "coverage")

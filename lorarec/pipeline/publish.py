@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from pathlib import Path
 
 from lorarec.config import Settings
@@ -17,7 +16,7 @@ from lorarec.jobs.recommend import prepare
 from lorarec.pipeline.points import reached
 from lorarec.record import load_record
 from lorarec.retrieval.artefact import RECORD, IndexInfo
-from lorarec.storage import refused
+from lorarec.storage import beside, refused
 from lorarec.tracking.champions import reign
 from lorarec.tracking.model_names import model_name
 from lorarec.tracking.store import Store
@@ -51,12 +50,12 @@ def publish(
     place = work / FOLDER / name / str(version)
     uri = f"models:/{name}/{version}"
     if not _is_of(find_version(store, uri), place):
-        beside = place.with_name(f".{version}.{uuid.uuid4().hex[:8]}.tmp")
-        build_index(prepare(domain, store, None, uri, (), listen), beside, kind, listen=listen)
+        staged = beside(place)
+        build_index(prepare(domain, store, None, uri, (), listen), staged, kind, listen=listen)
         try:
             if place.is_dir():  # of before ids were forgotten
                 shutil.rmtree(place)
-            beside.rename(place)
+            staged.rename(place)
         except OSError as error:
             raise refused(place, error) from error
     _point(place)
@@ -75,14 +74,15 @@ def _is_of(version: Version, place: Path) -> bool:
 
 def _point(place: Path) -> None:
     """Let `newest` be this folder; a reader finds the old one or the new one."""
-    link, beside = place.parent / NEWEST, place.parent / f".{NEWEST}.{uuid.uuid4().hex[:8]}.tmp"
+    link = place.parent / NEWEST
+    staged = beside(link)
     try:
-        beside.symlink_to(place.name)
+        staged.symlink_to(place.name)
         reached("link-before")
-        beside.replace(link)
+        staged.replace(link)
         reached("link-after")
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        staged.unlink(missing_ok=True)
         raise refused(link, error) from error
 
 

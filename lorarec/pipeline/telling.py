@@ -12,7 +12,7 @@ from lorarec.jobs.listener import SILENT, Listener
 from lorarec.jobs.named_adapter import find_adapter
 from lorarec.pipeline.alerts import post
 from lorarec.pipeline.due import DAY
-from lorarec.pipeline.history import Row
+from lorarec.pipeline.history import IDLE, Row
 from lorarec.pipeline.state import DomainStep, Journal
 from lorarec.tracking.champions import reign
 from lorarec.tracking.model_names import model_name
@@ -28,7 +28,7 @@ def rows_of(settings: Settings, store: Store, journal: Journal) -> list[Row]:
     steps = journal.domains or {}
     rows = [_row(settings, store, journal, name, step) for name, step in steps.items()]
     rows += [
-        Row(journal.id, journal.at, name, "idle", reason=why, **_serving(store, journal, name))
+        Row(journal.id, journal.at, name, IDLE, reason=why, **_serving(store, journal, name))
         for name, why in journal.idle.items()
     ]
     return sorted(rows, key=lambda row: row.domain)

@@ -84,7 +84,7 @@ class StoreSource:
                 found = base_with_digest(self.store, digest)
                 if found is None:
                     raise NotFoundError(
-                        f"The base with digest {digest} is not in {self.store.uri}. Expected the "
+                        f"The base with digest {digest} is not in {self.store.shown}. Expected the "
                         f"base of the adapter that serves."
                     )
                 base = load_base(resolve(self.store, found, "base")[0])

@@ -6,13 +6,12 @@ import fcntl
 import glob
 import os
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lorarec.errors import StoreError
-from lorarec.storage import atomic_path
+from lorarec.storage import atomic_path, beside
 from lorarec.tracking.interrupts import held
 from lorarec.tracking.quiet import mlflow_client
 
@@ -128,7 +127,7 @@ def make_database(database: Path) -> None:
         StoreError: The disk is full or read-only.
         MlflowException: The migration failed.
     """
-    migrating = database.with_name(f".{database.name}.{uuid.uuid4().hex[:8]}.tmp")
+    migrating = beside(database)
     try:
         mlflow_client(SQLITE + str(migrating))
         with atomic_path(database) as whole:

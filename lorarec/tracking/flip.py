@@ -20,12 +20,10 @@ from lorarec.record import FORMAT, Record, load_record, save_record
 from lorarec.storage import sync
 from lorarec.tracking.database import database_path
 from lorarec.tracking.refusals import refusals
-from lorarec.tracking.versions import ABSENT
+from lorarec.tracking.versions import GONE
 
 if TYPE_CHECKING:
     from lorarec.tracking.store import Store
-
-_GONE = {*ABSENT, "NOT_FOUND"}
 
 
 class Replacement(Record):
@@ -138,26 +136,31 @@ def _tag(store: Store, version: VersionTags) -> None:
         for key, value in version.tags.items():
             store.client.set_model_version_tag(version.name, str(version.number), key, value)
     except MlflowException as error:
-        if error.error_code not in _GONE:  # one that was deleted meanwhile needs none
+        if error.error_code not in GONE:  # one that was deleted meanwhile needs none
             raise
 
 
 def _vacuum(store: Store) -> None:
     """SQLite keeps what was overwritten in free pages and in its log until it is made anew."""
-    with closing(sqlite3.connect(_database(store), timeout=60)) as connection:
+    with closing(sqlite3.connect(local_database(store), timeout=60)) as connection:
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _plan_of(store: Store) -> Path:
-    return plan_path(_database(store))
+    return plan_path(local_database(store))
 
 
-def _database(store: Store) -> Path:
+def local_database(store: Store) -> Path:
+    """The SQLite file behind a store.
+
+    Raises:
+        StoreError: It has none on this machine.
+    """
     database = database_path(store.uri)
     if database is None:
         raise StoreError(
-            f"The store {store.uri} is no SQLite file of this machine. Expected one: what a server "
-            f"keeps is out of reach from here."
+            f"The store {store.shown} is no SQLite file of this machine. Expected one: run this "
+            f"where its files are, as what a server keeps is out of reach from here."
         )
     return database

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 PAGE = 200
+BASE_KINDS = ("pretrain", "import")
+"""Runs that have a base."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _QUOTABLE = re.compile(r"[\w.:/ -]*")
 _NAMES = {"source": "base"}
@@ -102,7 +104,7 @@ def newest_adapter(store: Store, **tags: str | None) -> RunInfo | None:
 
 def newest_base(store: Store, **tags: str | None) -> RunInfo | None:
     """The finished run that made a base, trained or imported, and began last; as `newest`."""
-    found = [newest(store, kind, **tags) for kind in ("pretrain", "import")]
+    found = [newest(store, kind, **tags) for kind in BASE_KINDS]
     return max((info for info in found if info), key=lambda info: info.started, default=None)
 
 

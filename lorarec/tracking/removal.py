@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorarec.errors import StoreError
-from lorarec.storage import UNFINISHED
+from lorarec.storage import UNFINISHED, bytes_of
 from lorarec.tracking.database import database_path
 from lorarec.tracking.info import RunInfo, run_info
 from lorarec.tracking.refusals import refusals
 from lorarec.tracking.runs import TAG, local_folder
-from lorarec.tracking.versions import ABSENT, Version
+from lorarec.tracking.versions import GONE, Version
 
 if TYPE_CHECKING:
     from lorarec.tracking.store import Store
@@ -29,7 +29,6 @@ COLLECTED = f"{TAG}collected"
 """Tag of a run that was removed: when, ISO 8601."""
 PAGE = 200
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_GONE = {*ABSENT, "NOT_FOUND"}
 
 
 @dataclass(frozen=True)
@@ -161,12 +160,6 @@ def artifact_bytes(store: Store, info: RunInfo) -> int:
     return size
 
 
-def bytes_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
 def on_base(store: Store, digest: str) -> Iterator[tuple[str, RunInfo]]:
     """Runs of all projects of the store that name a base: the experiment's name, and the run.
 
@@ -250,7 +243,7 @@ def _status(store: Store, run_id: str) -> str | None:
         try:
             info = store.client.get_run(run_id).info
         except MlflowException as error:
-            if error.error_code not in _GONE:
+            if error.error_code not in GONE:
                 raise
             return None
     return str(info.status) if info.experiment_id == store.experiment_id else ""

@@ -22,6 +22,8 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 """The aliases: the version that serves, and the last one that was registered and does not."""
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 """MLflow's codes for a name, a version or an alias that is not there."""
+GONE = {*ABSENT, "NOT_FOUND"}
+"""The same, and for runs."""
 PAGE = 200
 
 

@@ -74,7 +74,7 @@ def rewritten(folder: Path, forgotten: Forgotten) -> Rewritten | None:
     if not any(gone.values()) and not aside:
         return None
     _refuse_shifted(dataset, gone["items"])
-    writing = _Writing(folder, gone, forgotten)
+    writing = _Writing(dataset, gone, forgotten)
     before = first_digest(dataset.manifest.options)
     generations: list[Generation] = []
     try:
@@ -139,7 +139,7 @@ def _refuse_shifted(dataset: PreparedDataset, items: list[int]) -> None:
 class _Writing:
     """One pass over the generations of a data set."""
 
-    folder: Path
+    dataset: PreparedDataset
     gone: dict[Side, list[int]]
     forgotten: Forgotten
 
@@ -149,9 +149,9 @@ class _Writing:
         self._mark = uuid.uuid4().hex[:8]
         self._split: SplitRecord | None = None
         self._parts: dict[str, Part] | None = None
-        ids = open_dataset(self.folder, trusting=True)
-        self._sizes = ids.sizes()
-        self._domains = ids.domains.series
+        self.folder = self.dataset.folder
+        self._sizes = self.dataset.sizes()
+        self._domains = self.dataset.domains.series
 
     def undo(self) -> None:
         """Remove what was written."""
